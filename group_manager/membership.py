@@ -1,0 +1,122 @@
+"""Who has registered, in which group, at which endpoint, and for how long that holds.
+
+Pure: requests and the time go in, replies come out. A registration is a lease that
+heartbeats renew; what is not renewed is gone. The same name registered again replaces
+itself, so a restarted peer is one peer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+LEASE_S = 10.0
+HEARTBEAT_S = 2.0
+LONGEST_NAME = 64
+MOST_ENTRIES = 1024
+
+
+@dataclass
+class Entry:
+    """One registered process."""
+
+    name: str
+    group: str
+    role: str  # peer, or server: the comparison server of the group
+    endpoint: tuple[str, int]
+    incarnation: str
+    expires: float
+
+
+@dataclass
+class Membership:
+    """The register of all groups."""
+
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)  # (group, name), in order of registration
+
+    def handle(self, request: Any, now: float) -> dict[str, Any]:
+        """The reply to a request; a bad one harms nothing and is told what is wrong."""
+        self.expire(now)
+        if not isinstance(request, dict):
+            return _refuse("malformed", "a request is a JSON object")
+        op = request.get("op")
+        if op == "register":
+            return self._register(request, now)
+        if op == "heartbeat":
+            return self._heartbeat(request, now)
+        if op == "unregister":
+            return self._unregister(request)
+        if op == "list":
+            return {"ok": True, "members": [_row(entry) for entry in self._of(request)]}
+        if op == "where":
+            return self._where(request)
+        return _refuse("unknown op", f"unknown op {op!r}; known are register, heartbeat, unregister, list, where")
+
+    def expire(self, now: float) -> None:
+        """Forget whose lease ran out."""
+        for key in [key for key, entry in self.entries.items() if entry.expires < now]:
+            del self.entries[key]
+
+    def _register(self, request: dict[str, Any], now: float) -> dict[str, Any]:
+        name, group = request.get("name"), request.get("group", "")
+        endpoint, role = request.get("endpoint"), request.get("role", "peer")
+        for what, value in (("name", name), ("group", group)):
+            if not isinstance(value, str) or len(value) > LONGEST_NAME or what == "name" and not value:
+                return _refuse("malformed", f"{what} must be a text of at most {LONGEST_NAME} characters, found {value!r}")
+        if role not in ("peer", "server"):
+            return _refuse("malformed", f"role must be peer or server, found {role!r}")
+        if not _is_endpoint(endpoint):
+            return _refuse("malformed", f"endpoint must be [address, port], found {endpoint!r}")
+        key = (group, name)
+        if key not in self.entries and len(self.entries) >= MOST_ENTRIES:
+            return _refuse("full", f"{MOST_ENTRIES} processes are registered")
+        incarnation = str(request.get("incarnation", ""))
+        self.entries[key] = Entry(name, group, role, (endpoint[0], endpoint[1]), incarnation, now + LEASE_S)
+        return {"ok": True, "lease_s": LEASE_S, "heartbeat_s": HEARTBEAT_S, "server": self._server(group)}
+
+    def _heartbeat(self, request: dict[str, Any], now: float) -> dict[str, Any]:
+        entry = self.entries.get((request.get("group", ""), request.get("name")))
+        if entry is None:
+            return _refuse("unknown name", "not registered (any more); register again", definite=False)
+        entry.expires = now + LEASE_S
+        return {"ok": True, "server": self._server(entry.group)}
+
+    def _unregister(self, request: dict[str, Any]) -> dict[str, Any]:
+        gone = self.entries.pop((request.get("group", ""), request.get("name")), None)
+        return {"ok": True, "known": gone is not None}
+
+    def _where(self, request: dict[str, Any]) -> dict[str, Any]:
+        names = request.get("names")
+        if not isinstance(names, list):
+            return _refuse("malformed", f"names must be a list, found {names!r}")
+        endpoints = {entry.name: list(entry.endpoint) for entry in self._of(request) if entry.name in names}
+        return {"ok": True, "endpoints": endpoints, "missing": [name for name in names if name not in endpoints]}
+
+    def _of(self, request: dict[str, Any]) -> list[Entry]:
+        group = request.get("group", "")
+        return [entry for entry in self.entries.values() if entry.group == group and entry.role == "peer"]
+
+    def _server(self, group: str) -> list | None:
+        for entry in self.entries.values():
+            if entry.group == group and entry.role == "server":
+                return list(entry.endpoint)
+        return None
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "endpoint": list(entry.endpoint), "incarnation": entry.incarnation}
+
+
+def _is_endpoint(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+        and not isinstance(value[1], bool)
+        and 0 < value[1] < 65536
+    )
+
+
+def _refuse(code: str, sentence: str, *, definite: bool = True) -> dict[str, Any]:
+    return {"ok": False, "code": code, "sentence": sentence, "definite": definite}

@@ -1,0 +1,71 @@
+"""The block: one or more consecutive messages of one sender, the unit that is multicast, ordered, acked and resent."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from peer.core.errors import WireError
+from peer.core.wire import U8, U32, U64, Packet, register
+
+HEAD_BYTES = 32  # a block's own fields on the wire, rounded up
+
+
+@dataclass(slots=True)
+class Block(Packet):
+    """Messages first .. first + count - 1 of `sender`; count 0 is the END after `first` messages.
+
+    A block's place among its sender's blocks is `first`, so the next one's is `following`.
+    `size` is the size of every message, or 0 where `body` opens with a table of
+    lengths. `stamp` is the sender's Lamport clock.
+    """
+
+    sender: U8
+    first: U32
+    count: U32
+    size: U32
+    stamp: U64
+    body: bytes
+
+    @property
+    def following(self) -> int:
+        """The place of the sender's next block; an END takes one place, like a message."""
+        return self.first + (self.count or 1)
+
+
+register(1, Block)
+
+
+def pack(messages: list[bytes]) -> tuple[int, bytes]:
+    """The size and the body of a block that holds these messages."""
+    size = len(messages[0])
+    if size and all(len(message) == size for message in messages):
+        return size, b"".join(messages)
+    return 0, struct.pack(f"<{len(messages)}I", *map(len, messages)) + b"".join(messages)
+
+
+def unpack(block: Block) -> Iterator[memoryview]:
+    """The messages of a block, one after another."""
+    body = memoryview(block.body)
+    if block.size:
+        for at in range(0, block.count * block.size, block.size):
+            yield body[at : at + block.size]
+        return
+    at = 4 * block.count
+    for length in struct.unpack_from(f"<{block.count}I", body):
+        yield body[at : at + length]
+        at += length
+
+
+def check(block: Block) -> None:
+    """Raise WireError unless the body is as long as the block says."""
+    if block.size or not block.count:
+        expected = block.count * block.size
+    else:
+        table = 4 * block.count
+        if len(block.body) < table:
+            raise WireError("block", "the table of lengths is cut")
+        expected = table + sum(struct.unpack_from(f"<{block.count}I", block.body))
+    if len(block.body) != expected:
+        raise WireError("block", f"{len(block.body)} bytes instead of {expected}")

@@ -1,0 +1,151 @@
+"""What the comparison server commands and what a session reports, as they travel over control connections.
+
+A stack sees Release, Close and Stop; the session keeps the others to itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from peer.core.errors import WireError
+
+# Commands, to the session.
+
+
+@dataclass(slots=True)
+class Prepare:
+    """Build a fresh stack for this run; `me` is the receiver's place among the members."""
+
+    run: str
+    me: int
+    settings: dict[str, Any]
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Release:
+    """Begin to multicast."""
+
+    run: str = ""
+
+
+@dataclass(slots=True)
+class Close:
+    """Everybody is done: end the connections in order and seal the logs."""
+
+    run: str = ""
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Send this part of a sealed log."""
+
+    run: str
+    file: str
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class Stop:
+    """End at once."""
+
+    reason: str = ""
+
+
+# Reports, from the session.
+
+
+@dataclass(slots=True)
+class Hello:
+    """A peer's process introduces itself; `run` is what it is playing, if anything."""
+
+    name: str
+    group: str
+    incarnation: str
+    python: str
+    run: str = ""
+    phase: str = "idle"
+
+
+@dataclass(slots=True)
+class Reached:
+    """The whole group can be reached from here."""
+
+    run: str
+
+
+@dataclass(slots=True)
+class Counts:
+    """How far a session is: what it asked for, delivered, holds, and whom it lacks."""
+
+    run: str
+    phase: str
+    asked: int = 0
+    delivered: int = 0
+    ended: bool = False
+    drained: bool = False
+    held: dict[str, int] = field(default_factory=dict)
+    lacks: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Rejected:
+    """The session does not do what it was told."""
+
+    run: str
+    code: str
+    sentence: str
+
+
+@dataclass(slots=True)
+class Sealed:
+    """The logs are complete on the peer's side: {file name: [size, hash]}."""
+
+    run: str
+    files: dict[str, list]
+    measures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A part of a log; the bytes travel behind the message, with their hash in it."""
+
+    run: str
+    file: str
+    offset: int
+    hash: str
+
+
+Command = Prepare | Release | Close | Fetch | Stop
+ControlReport = Hello | Reached | Counts | Rejected | Sealed | Chunk
+COMMANDS = (Prepare, Release, Close, Fetch, Stop)
+REPORTS = (Hello, Reached, Counts, Rejected, Sealed, Chunk)
+
+_BY_NAME = {cls.__name__: cls for cls in (*COMMANDS, *REPORTS)}
+
+
+def to_message(item: Command | ControlReport) -> dict[str, Any]:
+    """A command or report as a JSON object."""
+    return {"op": type(item).__name__, **{f.name: getattr(item, f.name) for f in fields(item)}}
+
+
+def from_message(message: Any) -> Command | ControlReport:
+    """The command or report that a JSON object is; WireError if it is none."""
+    if not isinstance(message, dict):
+        raise WireError("control", "not an object")
+    cls = _BY_NAME.get(str(message.get("op")))
+    if cls is None:
+        raise WireError("control", f"unknown op {message.get('op')!r}")
+    given = {name: value for name, value in message.items() if name != "op"}
+    for f in fields(cls):
+        if f.name in given and not isinstance(given[f.name], _TYPES[f.type.split("[")[0]]):
+            raise WireError("control", f"{cls.__name__}.{f.name} is {given[f.name]!r}")
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise WireError("control", str(error)) from None
+
+
+_TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}

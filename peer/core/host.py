@@ -1,0 +1,26 @@
+"""The door: the only way into a stack, and therefore the one place that writes its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peer.core.effects import Effect
+from peer.core.events import Event
+from peer.core.stack import Stack
+from peer.core.trace import Recorder
+
+
+class Host:
+    """A stack and its recorder."""
+
+    __slots__ = ("stack", "recorder", "_handle", "_record")
+
+    def __init__(self, stack: Stack, recorder: Recorder) -> None:
+        self.stack, self.recorder = stack, recorder
+        self._handle, self._record = stack.handle, recorder.record
+
+    def step(self, turn: Sequence[Event], time_s: float) -> list[Effect]:
+        """A turn goes in, the effects to be performed come out, both are on record."""
+        effects = self._handle(turn)
+        self._record(turn, effects, time_s)
+        return effects

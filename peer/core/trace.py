@@ -1,0 +1,143 @@
+"""What a run leaves behind: the records of deliveries and multicasts, and their files.
+
+A peer writes two binary files, `trace-<peer>.bin` (what it delivered, in order)
+and `sends-<peer>.bin` (what it multicast, and after how many deliveries). Each
+opens with MAGIC and one line of JSON, the header, padded so that the records
+that follow are aligned and can be mapped into memory. A file that was closed in
+order ends with a SEAL record that holds the number of records before it; a file
+without one was cut, and a half-written last record does not count.
+
+Times are seconds on the peer's own monotonic clock since Release.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from peer.core.commands import COMMANDS
+from peer.core.effects import EFFECTS, Deliver, Effect, RecordMulticast
+from peer.core.events import EVENTS, Event
+from peer.core.wire import packet_classes
+
+MAGIC = b"mol-trace-1\n"
+ALIGNMENT = 64
+
+DELIVERED, VIEW, RELEASED, SEAL = 0, 1, 2, 3
+
+# kind, sender, first number, how many messages, Lamport stamp, time. VIEW: sender 0, first = number of the view.
+# RELEASED: time = the peer's own clock at that moment, the zero of all other times. SEAL: count = 0, stamp = the number of records before it.
+DELIVERY_RECORD = struct.Struct("<IIIIQd")
+# kind, first number, how many messages, 0, deliveries made before, time. SEAL: deliveries = the number of records before it.
+SEND_RECORD = struct.Struct("<IIIIQd")
+
+
+def pack_header(header: dict) -> bytes:
+    """The opening bytes of a trace file, a multiple of ALIGNMENT long."""
+    line = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    used = len(MAGIC) + len(line) + 1
+    return MAGIC + line + b" " * (-used % ALIGNMENT) + b"\n"
+
+
+def read_header(path: Path | str) -> tuple[dict, int]:
+    """The header of a trace file and the offset at which its records begin."""
+    with open(path, "rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(f"{path} is not a trace file of this lab")
+        line = file.readline()
+    if not line.endswith(b"\n"):
+        raise ValueError(f"{path} is cut inside its header")
+    return json.loads(line), len(MAGIC) + len(line)
+
+
+class Recorder:
+    """Turns what one peer's stack did into records; the world takes the bytes and keeps them."""
+
+    __slots__ = ("level", "deliveries", "sends", "steps", "delivered", "records", "zero_s", "_step")
+
+    def __init__(self, level: str = "deliveries") -> None:
+        self.level = level
+        self.deliveries, self.sends = bytearray(), bytearray()
+        self.steps: list[str] | None = [] if level == "everything" else None
+        self.delivered = 0  # messages
+        self.records = [0, 0]  # of deliveries, of sends
+        self.zero_s = 0.0  # when this peer was released, on its own clock
+        self._step = 0
+
+    def released(self, time_s: float) -> None:
+        """Times count from here; the moment itself is kept, so that clocks that are shared can be lined up."""
+        self.zero_s = time_s
+        self._deliver(RELEASED, 0, 0, 0, 0, time_s)
+
+    def record(self, turn: Sequence[Event], effects: Sequence[Effect], time_s: float) -> None:
+        """One step of the stack."""
+        since_s = time_s - self.zero_s
+        for effect in effects:
+            kind = type(effect)
+            if kind is Deliver:
+                block = effect.block
+                self._deliver(DELIVERED, block.sender, block.first, block.count, block.stamp, since_s)
+                self.delivered += block.count
+            elif kind is RecordMulticast:
+                self.sends += SEND_RECORD.pack(DELIVERED, effect.first, effect.count, 0, self.delivered, since_s)
+                self.records[1] += 1
+        if self.steps is not None:
+            line = {"step": self._step, "time_s": time_s, "turn": plain(list(turn)), "effects": plain(list(effects))}
+            self.steps.append(json.dumps(line, separators=(",", ":")))
+            self._step += 1
+
+    def _deliver(self, kind: int, sender: int, first: int, count: int, stamp: int, time_s: float) -> None:
+        self.deliveries += DELIVERY_RECORD.pack(kind, sender, first, count, stamp, time_s)
+        self.records[0] += 1
+
+    def seal(self) -> None:
+        """Nothing follows."""
+        self.deliveries += DELIVERY_RECORD.pack(SEAL, 0, 0, 0, self.records[0], 0.0)
+        self.sends += SEND_RECORD.pack(SEAL, 0, 0, 0, self.records[1], 0.0)
+
+    def take(self) -> tuple[bytes, bytes, str]:
+        """What was recorded since the last time: deliveries, sends, steps."""
+        deliveries, sends = bytes(self.deliveries), bytes(self.sends)
+        self.deliveries.clear()
+        self.sends.clear()
+        steps = "".join(line + "\n" for line in self.steps or ())
+        if self.steps:
+            self.steps.clear()
+        return deliveries, sends, steps
+
+
+def plain(value: Any) -> Any:
+    """A value of events, effects and packets as JSON can hold it, without loss."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"bytes": bytes(value).hex()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [plain(item) for item in value]}
+    if isinstance(value, dict):
+        return {"dict": [[plain(key), plain(item)] for key, item in value.items()]}
+    assert is_dataclass(value), f"a {type(value).__name__} cannot be traced"
+    return {"is": type(value).__name__, **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
+
+
+def unplain(value: Any) -> Any:
+    """What `plain` was given; classes are looked up among events, effects, commands and packets only."""
+    if isinstance(value, list):
+        return [unplain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "is" in value:
+        known = {cls.__name__: cls for cls in (*EVENTS, *EFFECTS, *COMMANDS)} | packet_classes()
+        cls = known[value["is"]]
+        return cls(**{name: unplain(item) for name, item in value.items() if name != "is"})
+    if "bytes" in value:
+        return bytes.fromhex(value["bytes"])
+    if "tuple" in value:
+        return tuple(unplain(item) for item in value["tuple"])
+    return {unplain(key): unplain(item) for key, item in value["dict"]}

@@ -1,0 +1,184 @@
+"""Packets as bytes: a binary codec for every packet class, built once from its annotations.
+
+    packet   = kind u8 | fixed fields, little endian | lists of numbers and texts | tail
+    fixed    = U8 U16 U32 U64 F64, and a u16 length for every list and text
+    tail     = at most one field, the last: bytes, or another packet (its body)
+
+Nothing is ever evaluated; only registered classes are made, and every length is
+compared with what is there before anything is allocated. `decode` is the only
+place that raises WireError.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import fields
+from operator import attrgetter
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from peer.core.errors import WireError
+
+U8 = Annotated[int, "B"]
+U16 = Annotated[int, "H"]
+U32 = Annotated[int, "I"]
+U64 = Annotated[int, "Q"]
+F64 = Annotated[float, "d"]
+U32s = tuple[U32, ...]
+U64s = tuple[U64, ...]
+
+DEEPEST = 4  # how many packets may lie one inside the other
+
+
+class Packet:
+    """The mark of a packet class: a slotted dataclass whose fields have the types above."""
+
+    __slots__ = ()
+
+
+class Codec:
+    """How one packet class becomes bytes and back."""
+
+    def __init__(self, cls: type[Packet], kind: int) -> None:
+        self.cls, self.kind = cls, kind
+        hints = get_type_hints(cls, include_extras=True)
+        layout, numbers, lists, self.tail, self.tail_is_packet = "", [], [], None, False
+        names = [f.name for f in fields(cls)]
+        for name in names:
+            form = hints[name]
+            assert self.tail is None, f"{cls.__name__}.{self.tail} must be the last field"
+            if get_origin(form) is Annotated:
+                layout += get_args(form)[1]
+                numbers.append(name)
+            elif form is bool:
+                layout += "?"
+                numbers.append(name)
+            elif get_origin(form) is tuple:
+                lists.append((name, get_args(get_args(form)[0])[1]))
+            elif form is str:
+                lists.append((name, "s"))
+            else:
+                assert form is bytes or form is Packet or form == Packet, f"{cls.__name__}.{name} has no wire form"
+                self.tail, self.tail_is_packet = name, form is not bytes
+        assert names == numbers + [name for name, _ in lists] + ([self.tail] if self.tail else []), (
+            f"{cls.__name__}: numbers first, then lists and texts, then the tail"
+        )
+        assert not (self.tail_is_packet and lists), f"{cls.__name__}: a packet with a body has fixed fields only"
+        self.head = struct.Struct("<B" + layout + "H" * len(lists))
+        self.head_bytes = self.head.size
+        self.lists = lists
+        self.item_bytes = [1 if code == "s" else struct.calcsize("<" + code) for _, code in lists]
+        self.get_lists = [(attrgetter(name), code) for name, code in lists]
+        if len(numbers) == 1:
+            single = attrgetter(numbers[0])
+            self.get_numbers = lambda packet: (single(packet),)
+        else:
+            self.get_numbers = attrgetter(*numbers) if numbers else lambda packet: ()
+        self.get_tail = attrgetter(self.tail) if self.tail else None
+
+    def encode_own(self, packet: Packet) -> bytes:
+        """Everything but the tail."""
+        if not self.lists:
+            return self.head.pack(self.kind, *self.get_numbers(packet))
+        parts, lengths = [], []
+        for get, code in self.get_lists:
+            value = get(packet)
+            raw = value.encode() if code == "s" else struct.pack(f"<{len(value)}{code}", *value)
+            parts.append(raw)
+            lengths.append(len(raw) if code == "s" else len(value))
+        return self.head.pack(self.kind, *self.get_numbers(packet), *lengths) + b"".join(parts)
+
+    def size(self, packet: Packet) -> int:
+        """How many bytes `encode` would make."""
+        size = self.head_bytes
+        for (get, code), width in zip(self.get_lists, self.item_bytes):
+            size += len(get(packet).encode()) if code == "s" else len(get(packet)) * width
+        if self.tail is not None:
+            tail = self.get_tail(packet)
+            size += size_of(tail) if self.tail_is_packet else len(tail)
+        return size
+
+    def decode(self, data: memoryview, depth: int) -> Packet:
+        """The packet that these bytes, first to last, are."""
+        if len(data) < self.head_bytes:
+            raise WireError("cut", self.cls.__name__)
+        _, *values = self.head.unpack_from(data)
+        at = self.head_bytes
+        if self.lists:
+            lengths = values[-len(self.lists) :]
+            del values[-len(self.lists) :]
+            for (_, code), width, length in zip(self.lists, self.item_bytes, lengths):
+                end = at + length * width
+                if end > len(data):
+                    raise WireError("cut", self.cls.__name__)
+                if code == "s":
+                    try:
+                        values.append(str(data[at:end], "utf-8"))
+                    except UnicodeDecodeError:
+                        raise WireError("text", self.cls.__name__) from None
+                else:
+                    values.append(struct.unpack_from(f"<{length}{code}", data, at))
+                at = end
+        if self.tail is None:
+            if at != len(data):
+                raise WireError("overlong", self.cls.__name__)
+        elif self.tail_is_packet:
+            values.append(_decode(data[at:], depth + 1))
+        else:
+            values.append(bytes(data[at:]))
+        return self.cls(*values)
+
+
+_CODECS: dict[type, Codec] = {}
+_KINDS: dict[int, Codec] = {}
+
+
+def register(kind: int, cls: type[Packet]) -> None:
+    """Give a packet class its number on the wire."""
+    assert kind not in _KINDS and 0 < kind < 256, f"{cls.__name__}: kind {kind} is taken by {_KINDS.get(kind)}"
+    _CODECS[cls] = _KINDS[kind] = Codec(cls, kind)
+
+
+def packet_classes() -> dict[str, type[Packet]]:
+    """All registered classes by name."""
+    return {cls.__name__: cls for cls in _CODECS}
+
+
+def codec_of(packet: Packet) -> Codec:
+    """The codec of a packet's class."""
+    return _CODECS[type(packet)]
+
+
+def codec_of_kind(kind: int) -> Codec | None:
+    """The codec of a kind byte, or None."""
+    return _KINDS.get(kind)
+
+
+def size_of(packet: Packet) -> int:
+    """How many bytes a packet takes."""
+    return _CODECS[type(packet)].size(packet)
+
+
+def encode(packet: Packet) -> bytes:
+    """A packet as bytes."""
+    codec = _CODECS[type(packet)]
+    own = codec.encode_own(packet)
+    if codec.tail is None:
+        return own
+    tail = codec.get_tail(packet)
+    return own + (encode(tail) if codec.tail_is_packet else tail)
+
+
+def decode(data: bytes | memoryview) -> Any:
+    """The packet that these bytes are; WireError if they are none."""
+    return _decode(memoryview(data), 1)
+
+
+def _decode(data: memoryview, depth: int) -> Packet:
+    if not len(data):
+        raise WireError("empty")
+    if depth > DEEPEST:
+        raise WireError("nested")
+    codec = _KINDS.get(data[0])
+    if codec is None:
+        raise WireError("kind", str(data[0]))
+    return codec.decode(data, depth)

@@ -1,0 +1,59 @@
+"""Workload `single`: one message in the whole group at a time, to measure latency and nothing else.
+
+Everybody derives the same random order of senders from the seed. Whoever is next waits,
+once the message before was delivered here, for twice the longest round trip and a random
+time of up to as much again, and multicasts. The ENDs come when all is delivered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from peer.core.blocks import Block
+from peer.core.guarantees import RELIABLE
+from peer.core.layer import Out
+from peer.core.names import PeerId
+from peer.workload.sender import Sender
+
+
+@dataclass(slots=True)
+class Single(Sender):
+    """Takes turns."""
+
+    name = "single"
+    needs = frozenset({RELIABLE})  # one lost message would stop the turns
+
+    turns: tuple[PeerId, ...] = ()  # who multicasts the first message in the group, the second, ...
+    pause_s: float = 0.0
+    done: int = 0  # messages delivered here
+
+    @classmethod
+    def make(cls, run: Any, me: PeerId, options: dict[str, Any]) -> Sender:
+        members, total = len(run.members), len(run.members) * run.workload.messages
+        places = sorted(range(total), key=lambda k: hashlib.blake2b(f"{run.seed} turn {k}".encode()).digest())
+        turns = tuple(k % members for k in places)
+        return super(Single, cls).make(run, me, {"turns": turns, "pause_s": 2 * run.longest_round_trip_s(), **options})
+
+    def on_release(self, out: Out) -> None:
+        self._next(out)
+
+    def on_timer(self, key: Any, out: Out) -> None:
+        if key == "pause":
+            self.ask(1, out)
+
+    def on_delivery(self, block: Block, out: Out) -> None:
+        super(Single, self).on_delivery(block, out)
+        if block.count:
+            self.done += block.count
+            if self.released:
+                self._next(out)
+
+    def _next(self, out: Out) -> None:
+        if self.done == len(self.turns):
+            self.ending = True
+            if self.flushed:
+                out.set_timer("more", 0.0)
+        elif self.turns[self.done] == out.me:
+            out.set_timer("pause", self.pause_s, 2 * self.pause_s)
