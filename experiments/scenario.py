@@ -40,7 +40,7 @@ def scenario_names() -> list[str]:
 
 def load(name: str | Path) -> Scenario:
     """A standard scenario by its name, or the one in a YAML file."""
-    return _load(str(name), Path(), ())
+    return _load(find("scenario", str(name), SCENARIOS), ())
 
 
 def override(
@@ -163,16 +163,19 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def _load(name: str, beside: Path, above: tuple[Path, ...]) -> Scenario:
-    path = find("scenario", name, SCENARIOS, beside)
-    if path.resolve() in above:
-        raise SettingsError("comes back to itself: a scenario cannot be its own base", file=str(path), path="base")
+def _load(path: Path, above: tuple[Path, ...]) -> Scenario:
+    file, above = str(path), (*above, path.resolve())
     content = {"name": path.stem, **read(path)}
-    base = content.pop("base", None)
-    if base is not None and not isinstance(base, str):
-        raise SettingsError(f"expected the name of a scenario, found {shown(base)}", file=str(path), path="base")
-    start = _load(base, path.parent, (*above, path.resolve())) if base else Scenario()
-    return _checked(_laid_over(as_written(start), content), str(path))
+    start = Scenario()
+    if "base" in content:
+        base = content.pop("base")
+        if not isinstance(base, str):
+            raise SettingsError(f"expected the name of a scenario, found {shown(base)}", file=file, path="base")
+        below = find("scenario", base, SCENARIOS, path.parent, file=file, path="base")
+        if below.resolve() in above:
+            raise SettingsError("comes back to itself: a scenario cannot be its own base", file=file, path="base")
+        start = _load(below, above)
+    return _checked(_laid_over(as_written(start), content), file)
 
 
 def _checked(written: dict[str, Any], file: str) -> Scenario:

@@ -17,17 +17,18 @@ def standard_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yml"))
 
 
-def find(kind: str, name: str, folder: Path, beside: Path = Path()) -> Path:
-    """The file of a standard name, or of a path that starts at the folder `beside`."""
+def find(kind: str, name: str, folder: Path, beside: Path = Path(), *, file: str = "", path: str = "") -> Path:
+    """The file of a standard name, or of a path that starts at the folder `beside`; `file`, `path`: who says so."""
     if name in standard_names(folder):
         return folder / f"{name}.yml"
     looks_like_path = "/" in name or name.endswith((".yml", ".yaml"))
     if not looks_like_path:
-        raise SettingsError(f"{unknown(kind, name, standard_names(folder))}, or the path of a .yml file")
-    path = beside / name
-    if not path.is_file():
-        raise SettingsError("no such file", file=str(path))
-    return path
+        problem = f"{unknown(kind, name, standard_names(folder))}, or the path of a .yml file"
+        raise SettingsError(problem, file=file, path=path)
+    found = beside / name
+    if not found.is_file():
+        raise SettingsError(f"no such file: {found}", file=file, path=path)
+    return found
 
 
 def read(path: Path) -> dict[str, Any]:

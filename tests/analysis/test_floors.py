@@ -102,7 +102,7 @@ def test_safe_token_has_been_everywhere():
     assert floors[0, 0] == at_3 + 4
     assert floors[0, 1] == at_3 + 4 + 1
     assert floors[0, 2] == at_3 + 4 + 1 + 20
-    # Backwards from 2: the block is at 0 only after 3, at 3 only after 300, the token would be there after 31 + 100.
+    # From 2 backwards the token would be at 3 after 30 + 2 + 100, but the block takes 300.
     floors = bound("token_ring", "safe", FOUR, {"ring": [2, 1, 0, 3]})
     assert floors[2, 3] == 300
     assert floors[2, 2] == 300 + 400

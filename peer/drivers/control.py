@@ -1,0 +1,193 @@
+"""Control connections: framed JSON over TCP, every frame tagged with the lab's key.
+
+    frame = length u32 | tag 16 bytes | JSON length u32 | JSON | further bytes
+
+Whoever accepts a connection first sends a nonce; every tag covers it, the direction and
+a counter, so that no frame can be forged, replayed or moved to another connection.
+Authenticated, not encrypted. Nothing here blocks: bytes in, messages out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from peer.core.errors import LabError, SettingsError, WireError
+
+GREETING = b"mol-control-1\n"
+NONCE_BYTES = 16
+TAG_BYTES = 16
+LARGEST_FRAME = 4 * 1024 * 1024
+CHUNK_BYTES = 256 * 1024
+KEY_BYTES = 32
+
+_LENGTH = struct.Struct("<I")
+
+
+def read_key(path: str | Path | None) -> bytes:
+    """The key in this file; the default file is made on first use, readable by its owner only."""
+    file = Path(path) if path else Path(".lab/key")
+    try:
+        if not file.exists() and path is None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_hex(KEY_BYTES) + "\n")
+        key = bytes.fromhex(file.read_text().strip())
+    except OSError as error:
+        raise SettingsError(f"cannot read the key: {error.strerror}", file=str(file)) from None
+    except ValueError:
+        raise SettingsError("a key is one line of hexadecimal digits", file=str(file)) from None
+    if len(key) < 16:
+        raise SettingsError(f"a key has at least 16 bytes, this one {len(key)}", file=str(file))
+    return key
+
+
+class Connection:
+    """One end of a control connection over a socket that does not block."""
+
+    def __init__(self, sock: socket.socket, key: bytes, *, accepted: bool) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket, self.key, self.accepted = sock, key, accepted
+        self.closed = ""  # why, once it is
+        self._in, self._out = bytearray(), bytearray()
+        self._nonce: bytes | None = None
+        self._sent = self._received = 0
+        self._early: list[tuple[Any, bytes]] = []  # what was to be sent before the nonce came
+        if accepted:
+            self._nonce = secrets.token_bytes(NONCE_BYTES)
+            self._out += GREETING + self._nonce
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether bytes wait for room in the socket's buffer."""
+        return bool(self._out)
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes wait to be sent."""
+        return len(self._out)
+
+    def send(self, message: Any, tail: bytes = b"") -> None:
+        """Queue a message (and bytes behind it) and send what can be sent at once."""
+        if self.closed:
+            return
+        if self._nonce is None:
+            self._early.append((message, tail))
+            return
+        text = json.dumps(message, separators=(",", ":")).encode()
+        payload = _LENGTH.pack(len(text)) + text + tail
+        tag = self._tag(payload, self._sent, self.accepted)
+        self._sent += 1
+        self._out += _LENGTH.pack(TAG_BYTES + len(payload)) + tag + payload
+        self.write()
+
+    def write(self) -> None:
+        """Send what the socket takes."""
+        try:
+            while self._out and not self.closed:
+                sent = self.socket.send(memoryview(self._out)[:262144].tobytes())
+                del self._out[:sent]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.close(error.strerror or "the connection broke")
+
+    def read(self) -> Iterator[tuple[Any, bytes]]:
+        """The messages that have arrived whole; `closed` says when there will be no more."""
+        try:
+            while True:
+                data = self.socket.recv(262144)
+                if not data:
+                    yield from self._messages()
+                    self.close(self.closed or "the other side closed the connection")
+                    return
+                self._in += data
+                yield from self._messages()
+                if self.closed or len(data) < 262144:
+                    return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(error.strerror or "the connection broke")
+
+    def close(self, why: str = "closed") -> None:
+        """Nothing more is sent or read."""
+        self.closed = self.closed or why
+        self.socket.close()
+
+    def _messages(self) -> Iterator[tuple[Any, bytes]]:
+        try:
+            if self._nonce is None and not self._greeted():
+                return
+            while len(self._in) >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(self._in)
+                if not TAG_BYTES + _LENGTH.size <= length <= LARGEST_FRAME:
+                    raise WireError("frame", f"a length of {length}")
+                if len(self._in) < _LENGTH.size + length:
+                    return
+                frame = bytes(self._in[_LENGTH.size : _LENGTH.size + length])
+                del self._in[: _LENGTH.size + length]
+                yield self._open(frame)
+        except WireError as error:
+            self.close(str(error))
+
+    def _greeted(self) -> bool:
+        if len(self._in) < len(GREETING) + NONCE_BYTES:
+            if not GREETING.startswith(bytes(self._in[: len(GREETING)])):
+                raise WireError("greeting", "not a service of this lab")
+            return False
+        if not self._in.startswith(GREETING):
+            raise WireError("greeting", "not a service of this lab")
+        self._nonce = bytes(self._in[len(GREETING) : len(GREETING) + NONCE_BYTES])
+        del self._in[: len(GREETING) + NONCE_BYTES]
+        early, self._early = self._early, []
+        for message, tail in early:
+            self.send(message, tail)
+        return True
+
+    def _open(self, frame: bytes) -> tuple[Any, bytes]:
+        payload = frame[TAG_BYTES:]
+        if not hmac.compare_digest(frame[:TAG_BYTES], self._tag(payload, self._received, not self.accepted)):
+            raise WireError("key", "the other side has another key")
+        self._received += 1
+        (length,) = _LENGTH.unpack_from(payload)
+        if length > len(payload) - _LENGTH.size:
+            raise WireError("frame", "the JSON is cut")
+        try:
+            return json.loads(payload[_LENGTH.size : _LENGTH.size + length]), payload[_LENGTH.size + length :]
+        except ValueError:
+            raise WireError("json") from None
+
+    def _tag(self, payload: bytes, counter: int, from_accepter: bool) -> bytes:
+        context = self._nonce + struct.pack("<Q?", counter, from_accepter)
+        return hashlib.blake2b(context + payload, key=self.key, digest_size=TAG_BYTES).digest()
+
+
+def dial(endpoint: tuple[str, int], key: bytes, timeout_s: float = 5.0) -> Connection:
+    """Connect to a service; LabError with one sentence if nobody answers."""
+    try:
+        return Connection(socket.create_connection(endpoint, timeout=timeout_s), key, accepted=False)
+    except OSError as error:
+        where = f"{endpoint[0]}:{endpoint[1]}"
+        raise LabError(f"cannot connect to {where}: {error.strerror or error or 'timed out'}") from None
+
+
+def parse_endpoint(text: str, *, port: int | None = None) -> tuple[str, int]:
+    """HOST:PORT as a pair; HOST alone where a default port is given."""
+    host, colon, number = text.rpartition(":")
+    if not colon and port is not None:
+        host, number = text, str(port)
+    if not number.isdigit() or int(number) > 65535:
+        raise SettingsError(f"expected HOST:PORT, found {text!r}")
+    return host or "0.0.0.0", int(number)
