@@ -201,7 +201,6 @@ class SimulatedPeer:
                 self._seal()
         for target, packets in trains.items():
             self._transmit(target, packets)
-        self._collect()
 
     def _transmit(self, target: PeerId, packets: list) -> None:
         room = self.world.run.network.datagram_bytes
@@ -251,6 +250,7 @@ class SimulatedPeer:
         world.schedule.after(CONTROL_DELAY_S, self._step, [Answered("group_manager", reply)])
 
     def _play(self, play: Play) -> None:
+        self._collect()
         self.timers.clear()
         header = {**play.header, "peer": play.me, "run": play.run, "settings": to_message_settings(play.settings)}
         self.trace += pack_header({**header, "records": "deliveries"})

@@ -26,7 +26,7 @@ class Stack:
     """The layers of one peer, from bottom to top."""
 
     __slots__ = (
-        "layers", "me", "members", "_outs", "_queue", "_effects", "_arrivals", "_timers", "_turns", "_flushes", "_plays",
+        "layers", "me", "members", "_outs", "_queue", "_effects", "_arrivals", "_timers", "_sweeps", "_plays",
     )  # fmt: skip
 
     def __init__(self, layers: Sequence[Layer], me: PeerId, members: Members) -> None:
@@ -36,8 +36,7 @@ class Stack:
         self._outs = [self._out_of(layer) for layer in self.layers]
         self._wire_up()
         self._timers = {layer.name: (layer.on_timer, out) for layer, out in zip(self.layers, self._outs)}
-        self._turns = self._having("on_turn")
-        self._flushes = self._having("on_flush")[::-1]
+        self._sweeps = self._having("on_turn") + self._having("on_flush")[::-1]
         self._plays = {
             PacketArrived: self._play_packet,
             TimerFired: self._play_timer,
@@ -64,12 +63,11 @@ class Stack:
     def sweep(self) -> list[Effect]:
         """End the turn; all effects since the last one, in order."""
         queue = self._queue
-        for sweep in (self._turns, self._flushes):
-            for conclude, out in sweep:
-                conclude(out)
-                while queue:
-                    handler, item, out = queue.popleft()
-                    handler(item, out)
+        for conclude, out in self._sweeps:
+            conclude(out)
+            while queue:
+                handler, item, out = queue.popleft()
+                handler(item, out)
         effects = self._effects[:]
         self._effects.clear()
         return effects

@@ -1,0 +1,87 @@
+"""Start one peer process from its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError, SettingsError
+from peer.drivers.control import parse_endpoint, read_key
+from peer.drivers.udp import Application, UdpPeer
+
+MANAGER_PORT, SERVER_PORT = 5680, 5678
+
+EXAMPLE = """example:
+  python -m peer --manager 192.0.2.7:5680 --name alice
+
+The peer registers with the group manager, connects to the comparison server (the one the
+manager knows, unless --server is given), and plays one run after another until it is told
+to stop. Traffic is authenticated with the key, not encrypted."""
+
+
+def main(arguments: list[str] | None = None, application: Application | None = None) -> int:
+    """Run a peer; its exit code."""
+    if sys.version_info < (3, 10):
+        print("peer: this needs Python 3.10 or later", file=sys.stderr)
+        return BAD_SETTINGS
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        peer = UdpPeer(
+            options.name,
+            read_key(options.key),
+            group=options.group,
+            bind=parse_endpoint(options.bind, port=0),
+            advertise=parse_endpoint(options.advertise) if options.advertise else None,
+            manager=parse_endpoint(options.manager, port=MANAGER_PORT),
+            server=parse_endpoint(options.server, port=SERVER_PORT) if options.server else None,
+            logs=Path(options.logs),
+            orphan_s=options.orphan_s,
+            application=application,
+        )
+    except SettingsError as error:
+        print(f"peer: {error}", file=sys.stderr)
+        return BAD_SETTINGS
+    except OSError as error:
+        print(f"peer: cannot listen on {options.bind}: {error.strerror}", file=sys.stderr)
+        return BAD_SETTINGS
+    try:
+        peer.run()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except LabError as error:
+        print(f"peer: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m peer",
+        description="One peer of the multicast ordering lab.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--manager", metavar="HOST:PORT", default=f"127.0.0.1:{MANAGER_PORT}", help="group manager (%(default)s)")
+    add("--server", metavar="HOST:PORT", help="comparison server (the one that the group manager knows)")
+    add("--name", default=f"{socket.gethostname()}-{os.getpid()}"[:64], help="unique in its group (host name and pid)")
+    add("--group", default="", help="peers of different groups do not see each other")
+    add("--bind", metavar="HOST:PORT", default="0.0.0.0:0", help="UDP address to listen on (any free port)")
+    add("--advertise", metavar="HOST:PORT", help="address under which others reach this peer, where it differs")
+    add("--key", metavar="FILE", help="the lab's key (.lab/key, made on first use)")
+    add("--logs", metavar="DIR", default=".lab/logs", help="where the logs of the present run are kept (%(default)s)")
+    add("--orphan-s", type=float, default=600.0, help="exit after so long without any control connection (%(default)g)")
+    return parser
+
+
+def _end(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""A control connection that is dialled again whenever it is lost, without ever blocking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from peer.drivers.control import Connection
+
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 5.0
+CONNECT_S = 5.0
+
+
+class Contact:
+    """Dials `endpoint` (once it is known) and keeps trying; `on_open` speaks first on every new connection."""
+
+    def __init__(self, what: str, key: bytes, on_open: Callable[[Contact], None]) -> None:
+        self.what, self.key, self.on_open = what, key, on_open
+        self.endpoint: tuple[str, int] | None = None
+        self.connection: Connection | None = None
+        self.trouble = ""  # why the last attempt failed
+        self.lost_at: float | None = None  # since when there is none
+        self._dialling: socket.socket | None = None
+        self._next_try = 0.0
+        self._backoff_s = FIRST_BACKOFF_S
+
+    @property
+    def open(self) -> bool:
+        """Whether messages can be sent now."""
+        return self.connection is not None
+
+    def send(self, message: Any, tail: bytes = b"") -> None:
+        """Send, if connected; what cannot be sent now is said again after the next connect, by `on_open`."""
+        if self.connection is not None:
+            self.connection.send(message, tail)
+
+    def readers(self) -> list[Any]:
+        """What to wait for to become readable,"""
+        return [self.connection] if self.connection is not None else []
+
+    def writers(self) -> list[Any]:
+        """and writable."""
+        if self._dialling is not None:
+            return [self._dialling]
+        return [self.connection] if self.connection is not None and self.connection.wants_to_write else []
+
+    def next_due(self) -> float | None:
+        """When `serve` wants to be called even if nothing happens on the sockets."""
+        return None if self.connection is not None or self.endpoint is None else self._next_try
+
+    def serve(self, now: float) -> Iterator[tuple[Any, bytes]]:
+        """Dial, write, read; the messages that came."""
+        if self.connection is None:
+            if self.lost_at is None:
+                self.lost_at = now
+            if self._dialling is not None:
+                self._finish_dialling(now)
+            elif self.endpoint is not None and now >= self._next_try:
+                self._dial(now)
+            if self.connection is None:
+                return
+        connection = self.connection
+        connection.write()
+        yield from connection.read()
+        if connection.closed:
+            self.trouble = connection.closed
+            self.connection = None
+            self.lost_at = now
+            self._next_try = now + self._backoff_s
+
+    def close(self) -> None:
+        """No more."""
+        if self.connection is not None:
+            self.connection.write()
+            self.connection.close()
+        if self._dialling is not None:
+            self._dialling.close()
+        self.connection = self._dialling = self.endpoint = None
+
+    def _dial(self, now: float) -> None:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(*self.endpoint, type=socket.SOCK_STREAM)[0]
+            self._dialling = socket.socket(family, kind, protocol)
+        except OSError as error:
+            self._failed(now, error.strerror or str(error))
+            return
+        self._dialling.setblocking(False)
+        code = self._dialling.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            self._failed(now, os.strerror(code))
+        else:
+            self._next_try = now + CONNECT_S
+
+    def _finish_dialling(self, now: float) -> None:
+        code = self._dialling.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._failed(now, os.strerror(code))
+            return
+        try:
+            self._dialling.getpeername()
+        except OSError:
+            if now >= self._next_try:
+                self._failed(now, "no answer")
+            return
+        self.connection = Connection(self._dialling, self.key, accepted=False)
+        self._dialling = None
+        self._backoff_s = FIRST_BACKOFF_S
+        self.lost_at, self.trouble = None, ""
+        self.on_open(self)
+
+    def _failed(self, now: float, why: str) -> None:
+        if self._dialling is not None:
+            self._dialling.close()
+        self._dialling = None
+        self.trouble = why
+        self._next_try = now + self._backoff_s
+        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)

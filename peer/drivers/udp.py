@@ -1,0 +1,570 @@
+"""The real world: one UDP socket, timers, control connections and log files around a session.
+
+One loop, no threads. Idle it waits, reads one datagram, takes a turn, flushes and waits
+again; under load, when a datagram was there without waiting, it reads up to 64 into one
+turn. Where the run has an emulated network, every datagram is held back until its delay
+has passed, and how late that was is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from heapq import heappop, heappush
+from pathlib import Path
+from select import select
+from time import monotonic, monotonic_ns
+from typing import Any, BinaryIO
+
+from peer.core.blocks import unpack
+from peer.core.commands import Chunk, Close, Command, Fetch, Hello, Rejected, Sealed, Stop, from_message, to_message
+from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, Report, SetTimer, Transmit
+from peer.core.errors import WireError
+from peer.core.events import Answered, Event, Moved, PacketArrived, Started, TimerFired
+from peer.core.names import PeerId
+from peer.core.settings import RunSettings
+from peer.core.trace import pack_header
+from peer.drivers.chance import stream
+from peer.drivers.contact import Contact
+from peer.drivers.control import CHUNK_BYTES
+from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Envelope, ReplayWindow, short_hash
+from peer.drivers.link_model import PairModel
+from peer.session import IDLE, SERVER, Play, Seal, Session
+
+MANAGER = "group_manager"
+DATAGRAMS_A_TURN = 64
+TURNS_A_LOOK = 64  # under load the control connections are looked at after so many turns
+COUNTS_EVERY_S = 1.0
+BUFFER_BYTES = 8 * 1024 * 1024  # asked for; what was given is reported
+CLOCK_TRUST_S = 5.0  # a stamp further from our clock than this is of another clock
+
+Application = Callable[[PeerId, int, memoryview], None]
+
+
+class Neighbour:
+    """What this process knows of the network towards one member in one run."""
+
+    __slots__ = ("endpoint", "rtt_s", "heard_at", "heard_stamp", "window", "incarnation", "model")
+
+    def __init__(self, model: PairModel | None) -> None:
+        self.endpoint: tuple[str, int] | None = None
+        self.rtt_s: float | None = None
+        self.heard_at: float | None = None
+        self.heard_stamp = 0
+        self.window = ReplayWindow()
+        self.incarnation: int | None = None
+        self.model = model
+
+
+class Lateness:
+    """How late timers and held-back datagrams were, in powers of two of a microsecond."""
+
+    __slots__ = ("counts", "worst_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * 32
+        self.worst_s = 0.0
+
+    def add(self, late_s: float) -> None:
+        self.counts[min(31, int(late_s * 1e6).bit_length())] += 1
+        if late_s > self.worst_s:
+            self.worst_s = late_s
+
+    def summary(self) -> dict[str, float]:
+        """Upper ends of the buckets in which the median and the 99th percentile lie."""
+        return {"p50_s": self._quantile(0.5), "p99_s": self._quantile(0.99), "worst_s": self.worst_s}
+
+    def _quantile(self, share: float) -> float:
+        wanted = share * sum(self.counts)
+        seen = 0
+        for bucket, count in enumerate(self.counts):
+            seen += count
+            if count and seen >= wanted:
+                return min((1 << bucket) / 1e6, self.worst_s)
+        return 0.0
+
+
+class UdpPeer:
+    """One peer process."""
+
+    def __init__(
+        self,
+        name: str,
+        key: bytes,
+        *,
+        group: str = "",
+        bind: tuple[str, int] = ("0.0.0.0", 0),
+        advertise: tuple[str, int] | None = None,
+        manager: tuple[str, int] | None = None,
+        server: tuple[str, int] | None = None,
+        logs: Path = Path(".lab/logs"),
+        orphan_s: float = 600.0,
+        application: Application | None = None,
+    ) -> None:
+        self.name, self.group, self.logs, self.orphan_s = name, group, logs, orphan_s
+        self.advertise, self.application = advertise, application
+        self.session = Session(name)
+        self.incarnation = secrets.randbits(64)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+        self.socket.bind(bind)
+        self.socket.setblocking(False)
+        self.envelope = Envelope(key)
+        self.me_hash = short_hash(name)
+        self.manager = Contact("group manager", key, self._register)
+        self.manager.endpoint = manager
+        self.server = Contact("comparison server", key, self._greet)
+        self.server.endpoint = server
+        self.server_is_given = server is not None
+        self.heartbeat_s, self.heartbeat_due = 2.0, 0.0
+        self.counts_due = 0.0
+        self.asked = 0  # requests to the manager
+        self.stopping = ""  # why, once it is time to go
+        self.run_id = 0
+        self.neighbours: list[Neighbour] = []
+        self.by_hash: dict[int, PeerId] = {}
+        self.counter = 0
+        self.timers: list[tuple[float, int, str, Any]] = []
+        self.timer_of: dict[tuple[str, Any], int] = {}
+        self.timer_count = 0
+        self.chances: dict[tuple[str, Any], Any] = {}
+        self.held: list[tuple[float, int, PeerId, Any]] = []  # datagrams whose delay has not passed
+        self.held_count = 0
+        self.room = 1372
+        self.files: dict[str, BinaryIO] = {}
+        self.sealed: Sealed | None = None
+        self.buffer = memoryview(bytearray(65536))
+        self._reset_measures()
+
+    # The loop.
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        try:
+            self._loop()
+        finally:
+            self._farewell()
+
+    def _loop(self) -> None:
+        at_most = 1
+        turns = 0
+        while not self.stopping:
+            turn = self._read(at_most)
+            if turn:
+                at_most = DATAGRAMS_A_TURN
+                self._perform(self.session.host.step(turn, monotonic()))
+                turns += 1
+            if self.held or self.timers:
+                self._what_is_due()
+            if not turn:
+                at_most = 1
+                self._wait()
+            elif turns >= TURNS_A_LOOK:
+                turns = 0
+                self._serve_contacts(monotonic())
+
+    def _wait(self) -> None:
+        now = monotonic()
+        due = min(self.counts_due, self.heartbeat_due)
+        for when in (self.manager.next_due(), self.server.next_due()):
+            if when is not None and when < due:
+                due = when
+        if self.timers and self.timers[0][0] < due:
+            due = self.timers[0][0]
+        if self.held and self.held[0][0] < due:
+            due = self.held[0][0]
+        readers = [self.socket, *self.manager.readers(), *self.server.readers()]
+        writers = [*self.manager.writers(), *self.server.writers()]
+        readable, writable, _ = select(readers, writers, (), due - now if due > now else 0)
+        if writable or len(readable) > 1 or (readable and readable[0] is not self.socket) or not readable:
+            self._serve_contacts(monotonic())
+
+    def _what_is_due(self) -> None:
+        now = monotonic()
+        if self.held and self.held[0][0] <= now:
+            turn: list[Event] = []
+            while self.held and self.held[0][0] <= now and len(turn) < DATAGRAMS_A_TURN:
+                due, _, source, opened = heappop(self.held)
+                self.lateness.add(now - due)
+                self._hand_in(source, opened, now, turn)
+            self._perform(self.session.host.step(turn, now))
+        timers = self.timers
+        while timers and timers[0][0] <= now:
+            due, count, layer, key = heappop(timers)
+            if self.timer_of.get((layer, key)) == count:
+                del self.timer_of[layer, key]
+                self.timer_lateness.add(now - due)
+                self._perform(self.session.host.step([TimerFired(layer, key)], now))
+
+    # Datagrams in.
+
+    def _read(self, at_most: int) -> list[Event]:
+        turn: list[Event] = []
+        receive = self.socket.recvfrom_into
+        buffer = self.buffer
+        for _ in range(at_most):
+            try:
+                size, endpoint = receive(buffer)
+            except BlockingIOError:
+                break
+            except OSError:
+                continue  # an ICMP error of an earlier datagram; the link takes care
+            self.received += 1
+            self.received_bytes += size
+            try:
+                self._arrived(self.envelope.open(buffer[:size]), endpoint, turn)
+            except WireError as error:
+                self.dropped[error.reason] += 1
+        return turn
+
+    def _arrived(self, opened: Any, endpoint: tuple[str, int], turn: list[Event]) -> None:
+        if opened.run != self.run_id or not self.neighbours:
+            raise WireError("other run")
+        source = self.by_hash.get(opened.sender)
+        if source is None:
+            raise WireError("stranger")
+        neighbour = self.neighbours[source]
+        if neighbour.incarnation is None:
+            neighbour.incarnation = opened.incarnation
+        if opened.incarnation != neighbour.incarnation:
+            raise WireError("incarnation")
+        if not neighbour.window.is_new(opened.counter):
+            raise WireError("replayed")
+        if endpoint != neighbour.endpoint:
+            turn.append(Moved(source, endpoint))
+        now = monotonic()
+        model = neighbour.model
+        if model is None:
+            self._hand_in(source, opened, now, turn)
+            return
+        sent = opened.stamp_ns / 1e9
+        if not -CLOCK_TRUST_S < now - sent < CLOCK_TRUST_S:
+            sent = now
+        for delay_s in model.fates():
+            self.held_count += 1
+            heappush(self.held, (sent + delay_s, self.held_count, source, opened))
+
+    def _hand_in(self, source: PeerId, opened: Any, now: float, turn: list[Event]) -> None:
+        neighbour = self.neighbours[source]
+        rtt_s = neighbour.rtt_s
+        if opened.echo_ns:
+            sample = now - opened.echo_ns / 1e9 - opened.held_us / 1e6
+            if sample > 0:
+                rtt_s = neighbour.rtt_s = sample if rtt_s is None else rtt_s + (sample - rtt_s) / 8
+        silence_s = None if neighbour.heard_at is None else now - neighbour.heard_at
+        neighbour.heard_at = now
+        neighbour.heard_stamp = opened.stamp_ns
+        for packet in opened.packets:
+            turn.append(PacketArrived(source, packet, rtt_s, silence_s))
+
+    # Effects out.
+
+    def _perform(self, effects: Sequence[Effect | Play | Seal]) -> None:
+        trains: dict[PeerId, list[Any]] = {}
+        if self.files:
+            self._write_logs()  # what was multicast is on record before it leaves
+        for effect in effects:
+            kind = type(effect)
+            if kind is Transmit:
+                train = trains.get(effect.target)
+                if train is None:
+                    trains[effect.target] = [effect.packet]
+                else:
+                    train.append(effect.packet)
+            elif kind is Deliver:
+                if self.application is not None:
+                    self._hand_over(effect.block)
+            elif kind is SetTimer:
+                self._set_timer(effect)
+            elif kind is CancelTimer:
+                self.timer_of.pop((effect.layer, effect.key), None)
+            elif kind is Report:
+                self._perform(self.session.on_news(effect.news))
+            elif kind is Locate:
+                self.neighbours[effect.peer].endpoint = effect.endpoint
+            elif kind is Ask:
+                self._ask(effect)
+            elif kind is Play:
+                self._play(effect)
+            elif kind is Seal:
+                self._seal(effect.run)
+        if trains:
+            self._transmit(trains)
+
+    def _hand_over(self, block: Any) -> None:
+        application, number = self.application, block.first
+        for message in unpack(block):
+            application(block.sender, number, message)
+            number += 1
+
+    def _transmit(self, trains: dict[PeerId, list[Any]]) -> None:
+        bodies: dict[int, tuple[bytes, bytes]] = {}
+        entry = self.envelope.entry
+        for target, packets in trains.items():
+            entries: list[tuple[bytes, bytes, bytes]] = []
+            size = OVERHEAD_BYTES
+            for packet in packets:
+                part = entry(packet, bodies)
+                part_bytes = ENTRY_BYTES + len(part[0]) + len(part[1])
+                if entries and size + part_bytes > self.room:
+                    self._send(target, entries)
+                    entries, size = [], OVERHEAD_BYTES
+                entries.append(part)
+                size += part_bytes
+            self.packets += len(packets)
+            self._send(target, entries)
+
+    def _send(self, target: PeerId, entries: list[tuple[bytes, bytes, bytes]]) -> None:
+        neighbour = self.neighbours[target]
+        if neighbour.endpoint is None:
+            self.dropped["nowhere to send"] += 1
+            return
+        self.counter += 1
+        now_ns = monotonic_ns()
+        held_us = 0
+        if neighbour.heard_stamp:
+            held_us = min(0xFFFFFFFF, max(0, int(now_ns / 1e3 - neighbour.heard_at * 1e6)))
+        header = (self.run_id, self.me_hash, self.incarnation, self.counter, now_ns, neighbour.heard_stamp, held_us)
+        datagram = self.envelope.seal(header, entries)
+        try:
+            self.socket.sendto(datagram, neighbour.endpoint)
+        except OSError as error:  # as good as lost on the way
+            self.dropped[f"not sent: {error.strerror}"] += 1
+            return
+        self.sent += 1
+        self.sent_bytes += len(datagram)
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        wait_s = effect.earliest_s
+        name = (effect.layer, effect.key)
+        if effect.latest_s > wait_s:
+            chance = self.chances.get(name)
+            if chance is None:
+                seed = self.session.settings.seed
+                chance = self.chances[name] = stream(seed, "timer", self.session.me, *name).random
+            wait_s += chance() * (effect.latest_s - wait_s)
+        self.timer_count += 1
+        self.timer_of[name] = self.timer_count
+        heappush(self.timers, (monotonic() + wait_s, self.timer_count, effect.layer, effect.key))
+
+    # A run begins and ends.
+
+    def _play(self, play: Play) -> None:
+        run, me = play.settings, play.me
+        self.run_id = int(play.run, 16)
+        emulated = run.delays_s is not None
+        members = range(len(run.members))
+        self.neighbours = [Neighbour(PairModel(run, p, me) if emulated and p != me else None) for p in members]
+        self.by_hash = {short_hash(name): p for p, name in enumerate(run.members) if p != me}
+        self.timers.clear()
+        self.timer_of.clear()
+        self.chances.clear()
+        self.held.clear()
+        self.room = min(run.network.datagram_bytes, LARGEST)
+        self.sealed = None
+        self._reset_measures()
+        try:
+            self._open_logs(play)
+        except OSError as error:
+            self._report(Rejected(play.run, "disk", f"{self.name} cannot write its logs: {error.strerror}"))
+            return
+        self._perform(self.session.host.step([Started(entropy=secrets.token_bytes(32))], monotonic()))
+
+    def _open_logs(self, play: Play) -> None:
+        self._close_logs()
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for old in self.logs.glob(f"{self.name}-*.bin"):
+            old.unlink()
+        header = {**play.header, "peer": play.me, "run": play.run, "settings": asdict(play.settings)}
+        names = ["trace", "sends"] + (["steps"] if play.settings.trace == "everything" else [])
+        for name in names:
+            self.files[name] = open(self._log_path(name), "wb", buffering=0)
+            if name != "steps":
+                self.files[name].write(pack_header({**header, "records": "deliveries" if name == "trace" else name}))
+
+    def _log_path(self, name: str) -> Path:
+        return self.logs / f"{self.name}-{name}.bin"
+
+    def _write_logs(self) -> None:
+        recorder = self.session.host.recorder
+        try:
+            if recorder.sends:
+                self.files["sends"].write(recorder.sends)
+                recorder.sends.clear()
+            if recorder.deliveries:
+                self.files["trace"].write(recorder.deliveries)
+                recorder.deliveries.clear()
+            if recorder.steps:
+                self.files["steps"].write("".join(line + "\n" for line in recorder.steps).encode())
+                recorder.steps.clear()
+        except OSError as error:
+            self._close_logs()
+            self._report(Rejected(self.session.run, "disk", f"{self.name} cannot write its logs: {error.strerror}"))
+
+    def _close_logs(self) -> None:
+        for file in self.files.values():
+            file.close()
+        self.files = {}
+
+    def _seal(self, run: str) -> None:
+        names = list(self.files)
+        if self.files:
+            self._write_logs()
+        self._close_logs()
+        files = {}
+        for name in names:
+            path = self._log_path(name)
+            digest = hashlib.blake2b(digest_size=16)
+            with open(path, "rb") as file:
+                while part := file.read(1 << 20):
+                    digest.update(part)
+            files[name] = [path.stat().st_size, digest.hexdigest()]
+        self.sealed = Sealed(run, files, self._measures())
+        self._report(self.sealed)
+
+    # Control.
+
+    def _serve_contacts(self, now: float) -> None:
+        for message, _ in self.manager.serve(now):
+            self._on_manager(message)
+        for message, _ in self.server.serve(now):
+            try:
+                self._on_command(from_message(message))
+            except WireError as error:
+                self.dropped[f"control: {error.reason}"] += 1
+        if now >= self.heartbeat_due:
+            self.heartbeat_due = now + self.heartbeat_s
+            self._ask_manager({"op": "heartbeat", "name": self.name, "group": self.group})
+        if now >= self.counts_due:
+            self.counts_due = now + COUNTS_EVERY_S
+            if self.session.phase != IDLE:
+                self._report(self.session.counts())
+        contacts = (self.manager, self.server)
+        if all(contact.lost_at is not None and now - contact.lost_at > self.orphan_s for contact in contacts):
+            self.stopping = f"no control connection for {self.orphan_s:g} s"
+
+    def _on_command(self, command: Command) -> None:
+        now = monotonic()
+        kind = type(command)
+        if kind is Fetch:
+            self._send_chunk(command)
+            return
+        self._perform(self.session.on_command(command, now))
+        if kind is Close and self.sealed is not None and command.run == self.sealed.run:
+            self._report(self.sealed)
+        elif kind is Stop:
+            self.stopping = command.reason or "told to stop"
+
+    def _send_chunk(self, fetch: Fetch) -> None:
+        known = self.sealed is not None and fetch.run == self.sealed.run and fetch.file in self.sealed.files
+        if not known or not 0 < fetch.length <= CHUNK_BYTES or fetch.offset < 0:
+            self._report(Rejected(fetch.run, "no such log", f"{self.name} has no such part of a log"))
+            return
+        with open(self._log_path(fetch.file), "rb") as file:
+            file.seek(fetch.offset)
+            data = file.read(fetch.length)
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        self.server.send(to_message(Chunk(fetch.run, fetch.file, fetch.offset, digest)), data)
+
+    def _on_manager(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            return
+        if message.get("code") == "unknown name":
+            self._register(self.manager)
+        server = message.get("server")
+        if isinstance(server, list) and len(server) == 2 and not self.server_is_given:
+            endpoint = (str(server[0]), int(server[1]))
+            if self.server.endpoint != endpoint and not self.server.open:
+                self.server.endpoint = endpoint
+        if "heartbeat_s" in message:
+            self.heartbeat_s = float(message["heartbeat_s"])
+        if "endpoints" in message and self.session.host is not None:
+            self._perform(self.session.host.step([Answered(MANAGER, message)], monotonic()))
+
+    def _register(self, contact: Contact) -> None:
+        endpoint = self.advertise
+        if endpoint is None:
+            host, port = self.socket.getsockname()
+            if host == "0.0.0.0":
+                host = contact.connection.socket.getsockname()[0]
+            endpoint = (host, port)
+        request = {"op": "register", "name": self.name, "group": self.group, "endpoint": list(endpoint)}
+        self._ask_manager({**request, "incarnation": f"{self.incarnation:016x}"})
+
+    def _greet(self, contact: Contact) -> None:
+        run = self.session.run
+        hello = Hello(self.name, self.group, f"{self.incarnation:016x}", sys.version.split()[0], run, self.session.phase)
+        contact.send(to_message(hello))
+        if self.sealed is not None:
+            contact.send(to_message(self.sealed))
+
+    def _ask(self, ask: Ask) -> None:
+        if ask.service == SERVER:
+            self._report(ask.question)
+        else:
+            self._ask_manager({**ask.question, "group": self.group})
+
+    def _ask_manager(self, request: dict[str, Any]) -> None:
+        self.asked += 1
+        self.manager.send({**request, "id": self.asked})
+
+    def _report(self, report: Any) -> None:
+        self.server.send(to_message(report))
+
+    def _farewell(self) -> None:
+        if self.session.phase != IDLE and self.files:
+            self._perform(self.session.on_command(Stop(), monotonic()))
+        self._ask_manager({"op": "unregister", "name": self.name, "group": self.group})
+        self.manager.close()
+        self.server.close()
+        self.socket.close()
+
+    # Measures.
+
+    def _reset_measures(self) -> None:
+        self.sent = self.sent_bytes = self.packets = self.received = self.received_bytes = 0
+        self.dropped: Counter[str] = Counter()
+        self.lateness, self.timer_lateness = Lateness(), Lateness()
+        self.kernel_drops_before = _kernel_drops(self.socket)
+
+    def _measures(self) -> dict[str, Any]:
+        models = [neighbour.model for neighbour in self.neighbours if neighbour.model is not None]
+        drops = _kernel_drops(self.socket)
+        known = drops is not None and self.kernel_drops_before is not None
+        layers = self.session.host.stack.layers if self.session.host else []
+        return {
+            "datagrams_sent": self.sent,
+            "bytes_sent": self.sent_bytes,
+            "packets_sent": self.packets,
+            "datagrams_received": self.received,
+            "bytes_received": self.received_bytes,
+            "dropped": dict(sorted(self.dropped.items())),
+            "dropped_by_kernel": drops - self.kernel_drops_before if known else None,
+            "lost_by_model": sum(model.lost for model in models),
+            "doubled_by_model": sum(model.doubled for model in models),
+            "held_by_model": sum(model.held for model in models),
+            "resent": sum(getattr(layer, "resent", 0) for layer in layers),
+            "duplicates": sum(getattr(layer, "duplicates", 0) for layer in layers),
+            "model_lateness": self.lateness.summary(),
+            "timer_lateness": self.timer_lateness.summary(),
+            "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+            "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
+        }
+
+
+def _kernel_drops(sock: socket.socket) -> int | None:
+    """How many datagrams the kernel dropped at this socket, where it says so."""
+    inode = str(os.fstat(sock.fileno()).st_ino)
+    try:
+        with open("/proc/net/udp") as table:
+            rows = [line.split() for line in table]
+    except OSError:
+        return None
+    return next((int(row[-1]) for row in rows if len(row) > 12 and row[9] == inode), None)
