@@ -102,10 +102,9 @@ def _known_held_by_token(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
     for place, sender in enumerate(ring):
         order = ring[place:] + ring[:place]
         time = 0.0
-        for hop, (origin, target) in enumerate(pairwise(order + order), start=1):
+        for origin, target in pairwise(order + order[:-1]):  # the sender's predecessor is the first who knows
             time = max(time + delays[origin, target], delays[sender, target])
-            if hop in range(len(ring) - 1, 2 * len(ring) - 1):  # the sender's predecessor is the first who knows
-                floors[sender, target] = time
+            floors[sender, target] = time
     return floors
 
 

@@ -33,7 +33,8 @@ class Leg:
 
 def swaps(one: Order, other: Order) -> int:
     """How many neighbours (among the messages both hold) in one order stand the other way round in the other."""
-    return int(np.count_nonzero(_descents(_common(one, other, len(one.messages)))))
+    length = max(len(one.messages), len(other.messages))
+    return int(np.count_nonzero(_descents(_common(one, other, length))))
 
 
 def opposition(orders: Sequence[Order]) -> list[Leg] | None:

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from peer import session
 from peer.core.commands import Close, Command, ControlReport, Counts, Prepare, Reached, Rejected, Release, Sealed
 from peer.core.errors import RunError
 from peer.core.settings import RunSettings
 
 LEAST_QUIET_S = 2.0  # nothing moved for so long, or for ten round trips: it has come to rest
 LOST_S = 10.0  # a session without connection for so long is lost
+NOTHING_TO_COLLECT = ("unknown run", "no such log")  # with these a session refuses to seal or to send its logs
 
 IDLE, HANDSHAKE, SEND, DRAIN, UPLOAD, DONE = "idle", "handshake", "send", "drain", "upload", "done"
 
@@ -29,6 +31,7 @@ class Member:
     """What the coordinator knows of one session."""
 
     name: str
+    prepare: Prepare
     reached: bool = False
     counts: Counts | None = None
     sealed: Sealed | None = None
@@ -56,16 +59,33 @@ class Coordinator:
 
     # Who is there.
 
-    def joined(self, name: str, now: float) -> None:
-        """A session connected, for the first time or again."""
+    def joined(self, name: str, now: float, run: str = "", phase: str = session.IDLE) -> None:
+        """A session connected, for the first time or again, and says what it is playing.
+
+        What it missed while it was away is said again. A run that nobody leads any more is closed.
+        """
         self.present[name] = None
-        if name in self.members:
-            self.members[name].gone_since = None
+        member = self.members.get(name) if self.phase not in (IDLE, DONE) else None
+        if (member is None or run != self.run) and phase not in (session.IDLE, session.CLOSED):
+            self.outbox.append((name, Close(run)))
+        if member is None:
+            return
+        member.gone_since = None
+        if run != self.run:
+            self._knows_nothing(member, now)
+            return
+        member.lost = False
+        member.reached = member.reached or phase != session.HANDSHAKE
+        if self.phase == UPLOAD and phase != session.CLOSED:
+            self.outbox.append((name, Close(run)))
+        elif self.phase in (SEND, DRAIN) and phase in (session.HANDSHAKE, session.READY):
+            self.outbox.append((name, Release(run)))
+        self._advance(now)
 
     def left(self, name: str, now: float) -> None:
         """A session's connection is gone."""
         self.present.pop(name, None)
-        if name in self.members:
+        if name in self.members and self.members[name].gone_since is None:
             self.members[name].gone_since = now
 
     # The run.
@@ -76,12 +96,14 @@ class Coordinator:
         """Freeze the members and have everybody prepare. `wire` is the settings as the peers get them."""
         assert self.phase in (IDLE, DONE), f"a run is in phase {self.phase}"
         self.run, self.settings, self.agreement = run, settings, agreement
-        self.members = {name: Member(name) for name in settings.members}
+        self.members = {
+            name: Member(name, Prepare(run, me, wire, header), gone_since=None if name in self.present else now)
+            for me, name in enumerate(settings.members)
+        }
         self.error, self.complete = None, False
         self.started = now
         self._enter(HANDSHAKE, now)
-        for me, name in enumerate(settings.members):
-            self.outbox.append((name, Prepare(run, me, wire, header)))
+        self.outbox.extend((name, member.prepare) for name, member in self.members.items())
 
     def on_report(self, name: str, report: ControlReport, now: float) -> None:
         """A session says something."""
@@ -92,15 +114,22 @@ class Coordinator:
         if kind is Reached:
             member.reached = True
         elif kind is Counts:
-            if report != member.counts:
+            if report != member.counts and self.phase != UPLOAD:
                 self.moved = now
             member.counts = report
         elif kind is Sealed:
+            if member.sealed is None:
+                self.moved = now
             member.sealed = report
-            self.moved = now
         elif kind is Rejected and self.phase in (HANDSHAKE, SEND, DRAIN):
             self._fail(RunError(self.phase, [name], report.sentence), now)
+        elif kind is Rejected and report.code in NOTHING_TO_COLLECT:
+            self.lose(name, report.sentence, now)
         self._advance(now)
+
+    def collecting(self, now: float) -> None:
+        """A part of some log has come."""
+        self.moved = now
 
     def collected(self, name: str, now: float) -> None:
         """The logs of this session are all here."""
@@ -108,15 +137,25 @@ class Coordinator:
         self.moved = now
         self._advance(now)
 
+    def lose(self, name: str, sentence: str, now: float) -> None:
+        """Nothing more is to be expected from this session, because of what the sentence says."""
+        member = self.members[name]
+        if member.lost or member.collected or self.phase in (IDLE, DONE):
+            return
+        member.lost, self.complete = True, False
+        error = RunError(self.phase, [name], sentence)
+        if self.phase == UPLOAD:
+            self.error = self.error or error
+            self._advance(now)
+        else:
+            self._fail(error, now)
+
     def tick(self, now: float) -> None:
         """Time passed."""
         for member in self.members.values():
-            if member.gone_since is not None and not member.lost and now - member.gone_since > LOST_S:
-                member.lost = True
-                if self.phase in (HANDSHAKE, SEND, DRAIN):
-                    self._fail(
-                        RunError(self.phase, [member.name], f"{member.name} was lost in phase {self.phase}"), now
-                    )
+            if member.gone_since is not None and now - member.gone_since > LOST_S:
+                why = f"no connection for {LOST_S:g} s"
+                self.lose(member.name, f"{member.name} was lost in phase {self.phase}: {why}", now)
         self._advance(now)
         if self.phase in (HANDSHAKE, SEND, DRAIN, UPLOAD):
             self._check_time(now)
@@ -125,6 +164,16 @@ class Coordinator:
         """The operator has had enough: close and collect what there is."""
         if self.phase in (HANDSHAKE, SEND, DRAIN):
             self._fail(RunError(self.phase, [], f"interrupted in phase {self.phase}"), now)
+
+    def give_up(self, error: RunError | None, now: float) -> None:
+        """End the run with what there is, by default because the logs did not come in time."""
+        if self.phase in (HANDSHAKE, SEND, DRAIN):
+            self._command_all(Close(self.run))
+        names = self.waiting_for()
+        late = RunError(UPLOAD, names, f"the logs of {', '.join(names)} did not come in time")
+        self.error = self.error or error or late
+        self.complete = False
+        self._enter(DONE, now)
 
     def take(self) -> list[tuple[str, Command]]:
         """The commands to be sent now."""
@@ -176,7 +225,7 @@ class Coordinator:
             late = now - max(self.began, self.moved) > deadlines.upload_s
         if self.phase == UPLOAD:
             if late:
-                self._give_up_upload(now)
+                self.give_up(None, now)
         elif late or now - self.started > deadlines.deadline_s:
             self._fail(self._timeout(late), now)
 
@@ -203,12 +252,13 @@ class Coordinator:
         self._command_all(Close(self.run))
         self._enter(UPLOAD, now)
 
-    def _give_up_upload(self, now: float) -> None:
-        names = self.waiting_for()
-        self.complete = False
-        if self.error is None:
-            self.error = RunError(UPLOAD, names, f"the logs of {', '.join(names)} did not come in time")
-        self._enter(DONE, now)
+    def _knows_nothing(self, member: Member, now: float) -> None:
+        """A session that plays another run or none: it came late, or its process was started anew."""
+        if self.phase == HANDSHAKE:
+            member.reached = False
+            self.outbox.append((member.name, member.prepare))
+        else:
+            self.lose(member.name, f"{member.name} was started anew in phase {self.phase}", now)
 
     def _enter(self, phase: str, now: float) -> None:
         self.phase = phase

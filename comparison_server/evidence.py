@@ -31,6 +31,7 @@ class Sends:
     numbers: np.ndarray
     after: np.ndarray
     times_s: np.ndarray | None = None
+    zero_s: float | None = None
 
     def __post_init__(self) -> None:
         self.numbers = np.asarray(self.numbers, np.uint64)
@@ -57,6 +58,7 @@ class PeerLog:
     start: int = 0
     views: Sequence[tuple[int, int]] = ()
     times_s: np.ndarray | None = None
+    zero_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.ids.dtype != np.uint64:  # a mapped array stays a mapped array

@@ -28,4 +28,4 @@ def held(sentence: str) -> Finding:
 
 
 def broken(violations: int | str, witness: dict, sentence: str) -> Finding:
-    return Finding(False, violations, witness, sentence)
+    return Finding(False, violations, witness, sentence[:1].upper() + sentence[1:])

@@ -179,6 +179,14 @@ class Positions:
             union |= self.orders[number].place >= 0
         return union
 
+    def multicast_messages(self) -> np.ndarray:
+        """Marks the messages that somebody is recorded to have multicast."""
+        union = np.zeros(self.count, bool)
+        for multicasts in self.multicasts:
+            if multicasts is not None:
+                union[multicasts.messages] = True
+        return union
+
     def parties(self, logs: Sequence[int]) -> list[Party]:
         """The logs, those together of which the same is expected and which hold the same."""
         parties: dict[Hashable, Party] = {}

@@ -29,8 +29,8 @@ def resolve(scenario: Scenario, ordering: str, variant: str | None, seed: str, w
     file = f"scenario {scenario.name}"
     if world not in get_args(World):
         raise SettingsError(unknown("world", world, get_args(World)), file=file)
-    if scenario.faults and world != "sim":
-        raise SettingsError(f"only the world sim can make faults so far, not {world}", file=file, path="faults")
+    if scenario.faults:
+        raise SettingsError("no world can make faults yet", file=file, path="faults")
     own = scenario.stack.ordering
     options = (own.options if own.name == ordering else {}) | scenario.ordering_options.get(ordering, {})
     if variant is not None:

@@ -78,7 +78,7 @@ def write_scenario(
 
 
 def versions() -> dict[str, Any]:
-    """The Python and the system that this runs on; `pgo`: a build guided by a profile is a third faster or more."""
+    """The Python and the system that this runs on; `pgo`: was that Python built with the guidance of a profile?"""
     arguments = sysconfig.get_config_var("CONFIG_ARGS")
     return {
         "python": platform.python_version(),

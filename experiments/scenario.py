@@ -90,6 +90,8 @@ def orderings(text: str, table: Mapping[str, Any]) -> list[tuple[str, str | None
         elif item == "all:variants":
             for each, cls in table.items():
                 chosen += [(each, kind) for kind in cls.variants] if len(cls.variants) > 1 else [(each, None)]
+        elif name == "all":
+            raise SettingsError(f"expected all or all:variants, found {shown(item)}", path="ordering")
         elif name not in table:
             raise SettingsError(unknown("ordering", name, [*table, "all", "all:variants"]), path="ordering")
         else:
@@ -202,7 +204,7 @@ def _apart(entry: Any) -> Any:
 def _laid_over(written: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """What was written with a change to it, and with what follows from the change."""
     change = dict(change)
-    if "planet" in change:
+    if change.get("planet", written["planet"]) != written["planet"]:
         change.setdefault("regions", [])  # those of the old planet mean nothing on the new one
     if "regions" in change:
         written = written | {"regions": None}  # numbers of peers are replaced, not added to other regions

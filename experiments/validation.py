@@ -14,6 +14,7 @@ from experiments.yaml_files import shown, unknown
 from peer.core.errors import SettingsError
 
 Path = tuple[int | str, ...]
+IN_YAML = {"an object": "settings as `key: value`", "a valid array": "a list"}  # what pydantic says in words of JSON
 
 
 @lru_cache
@@ -23,7 +24,12 @@ def adapter(cls: type) -> TypeAdapter:
 
 
 def validated(
-    cls: type, written: Mapping[str, Any], file: str, *, also: Sequence[str] = (), expected: Mapping[str, str] = {}
+    cls: type,
+    written: Mapping[str, Any],
+    file: str,
+    *,
+    also: Sequence[str] = (),
+    expected: Mapping[str, str] | None = None,
 ) -> Any:
     """An instance of `cls` from plain mappings and lists, taken strictly: neither "5" nor true is a number.
 
@@ -37,7 +43,7 @@ def validated(
     try:
         return adapter(cls).validate_json(text, strict=True)
     except ValidationError as error:
-        path, problem = _first_problem(cls, error, json.loads(text), also, expected)
+        path, problem = _first_problem(cls, error, json.loads(text), also, expected or {})
     raise SettingsError(problem, path=".".join(map(str, path)), file=file)
 
 
@@ -53,9 +59,9 @@ def _first_problem(
         return path, unknown("setting", path[-1], [*also, *known] if len(path) == 1 else known)
     if first["type"] == "missing":
         return path, "is missing"
-    want = first["msg"].removeprefix("Input should be ").removesuffix(" after validation")
-    want = expected.get(".".join(map(str, path)), want)
-    return path, f"expected {want[:1].lower()}{want[1:]}, found {shown(first['input'])}"
+    want = first["msg"].removeprefix("Input should be ").removeprefix("Tuple should have ").split(" after ")[0]
+    want = expected.get(".".join(map(str, path)), IN_YAML.get(want, want))
+    return path, f"expected {want}, found {shown(first['input'])}"
 
 
 def _path_in(written: Any, location: Path) -> Path:

@@ -52,6 +52,8 @@ def parse(text: str, *, file: str = "", path: str = "") -> Any:
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"is not YAML{line}: {error.problem}", file=file, path=path) from None
+    except RecursionError:
+        raise SettingsError("is nested too deeply", file=file, path=path) from None
     except yaml.YAMLError as error:
         raise SettingsError(f"is not YAML: {' '.join(str(error).split())}", file=file, path=path) from None
 
@@ -68,7 +70,7 @@ def shown(value: object) -> str:
     """A value as a person wrote it, cut where it grows long."""
     if value is None:
         return "nothing"
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    text = " ".join(yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -78,7 +80,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: list[str] = []
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice", problem_mark=key.start_mark)
             seen.append(key.value)
         return super().construct_mapping(node, deep)

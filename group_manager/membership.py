@@ -13,7 +13,9 @@ from typing import Any
 LEASE_S = 10.0
 HEARTBEAT_S = 2.0
 LONGEST_NAME = 64
+LONGEST_HOST = 255
 MOST_ENTRIES = 1024
+OPS = ("register", "heartbeat", "unregister", "list", "where", "stop")
 
 
 @dataclass
@@ -33,12 +35,17 @@ class Membership:
     """The register of all groups."""
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)  # (group, name), in order of registration
+    stopped: bool = False  # somebody asked for the end
 
     def handle(self, request: Any, now: float) -> dict[str, Any]:
         """The reply to a request; a bad one harms nothing and is told what is wrong."""
         self.expire(now)
         if not isinstance(request, dict):
             return _refuse("malformed", "a request is a JSON object")
+        for what in ("name", "group"):
+            value = request.get(what, "")
+            if not isinstance(value, str) or len(value) > LONGEST_NAME:
+                return _refuse("malformed", f"{what} must be a text of at most {LONGEST_NAME} characters")
         op = request.get("op")
         if op == "register":
             return self._register(request, now)
@@ -50,7 +57,10 @@ class Membership:
             return {"ok": True, "members": [_row(entry) for entry in self._of(request)]}
         if op == "where":
             return self._where(request)
-        return _refuse("unknown op", f"unknown op {op!r}; known are register, heartbeat, unregister, list, where")
+        if op == "stop":
+            self.stopped = True
+            return {"ok": True}
+        return _refuse("unknown op", f"unknown op {str(op)[:40]!r}; known are {', '.join(OPS)}")
 
     def expire(self, now: float) -> None:
         """Forget whose lease ran out."""
@@ -58,37 +68,36 @@ class Membership:
             del self.entries[key]
 
     def _register(self, request: dict[str, Any], now: float) -> dict[str, Any]:
-        name, group = request.get("name"), request.get("group", "")
+        name, group = request.get("name", ""), request.get("group", "")
         endpoint, role = request.get("endpoint"), request.get("role", "peer")
-        for what, value in (("name", name), ("group", group)):
-            if not isinstance(value, str) or len(value) > LONGEST_NAME or what == "name" and not value:
-                return _refuse("malformed", f"{what} must be a text of at most {LONGEST_NAME} characters, found {value!r}")
+        if not name:
+            return _refuse("malformed", "who registers has a name")
         if role not in ("peer", "server"):
-            return _refuse("malformed", f"role must be peer or server, found {role!r}")
+            return _refuse("malformed", f"role must be peer or server, found {str(role)[:40]!r}")
         if not _is_endpoint(endpoint):
-            return _refuse("malformed", f"endpoint must be [address, port], found {endpoint!r}")
-        key = (group, name)
+            return _refuse("malformed", f"endpoint must be [address, port], found {str(endpoint)[:80]!r}")
+        key = _key(request)
         if key not in self.entries and len(self.entries) >= MOST_ENTRIES:
             return _refuse("full", f"{MOST_ENTRIES} processes are registered")
-        incarnation = str(request.get("incarnation", ""))
+        incarnation = str(request.get("incarnation", ""))[:LONGEST_NAME]
         self.entries[key] = Entry(name, group, role, (endpoint[0], endpoint[1]), incarnation, now + LEASE_S)
         return {"ok": True, "lease_s": LEASE_S, "heartbeat_s": HEARTBEAT_S, "server": self._server(group)}
 
     def _heartbeat(self, request: dict[str, Any], now: float) -> dict[str, Any]:
-        entry = self.entries.get((request.get("group", ""), request.get("name")))
+        entry = self.entries.get(_key(request))
         if entry is None:
             return _refuse("unknown name", "not registered (any more); register again", definite=False)
         entry.expires = now + LEASE_S
         return {"ok": True, "server": self._server(entry.group)}
 
     def _unregister(self, request: dict[str, Any]) -> dict[str, Any]:
-        gone = self.entries.pop((request.get("group", ""), request.get("name")), None)
+        gone = self.entries.pop(_key(request), None)
         return {"ok": True, "known": gone is not None}
 
     def _where(self, request: dict[str, Any]) -> dict[str, Any]:
         names = request.get("names")
         if not isinstance(names, list):
-            return _refuse("malformed", f"names must be a list, found {names!r}")
+            return _refuse("malformed", f"names must be a list, found {str(names)[:40]!r}")
         endpoints = {entry.name: list(entry.endpoint) for entry in self._of(request) if entry.name in names}
         return {"ok": True, "endpoints": endpoints, "missing": [name for name in names if name not in endpoints]}
 
@@ -103,6 +112,10 @@ class Membership:
         return None
 
 
+def _key(request: dict[str, Any]) -> tuple[str, str]:
+    return request.get("group", ""), request.get("name", "")
+
+
 def _row(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "endpoint": list(entry.endpoint), "incarnation": entry.incarnation}
 
@@ -112,6 +125,7 @@ def _is_endpoint(value: Any) -> bool:
         isinstance(value, (list, tuple))
         and len(value) == 2
         and isinstance(value[0], str)
+        and len(value[0]) <= LONGEST_HOST
         and isinstance(value[1], int)
         and not isinstance(value[1], bool)
         and 0 < value[1] < 65536

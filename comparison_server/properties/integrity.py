@@ -13,7 +13,8 @@ from comparison_server.positions import Order, Positions
 
 
 def integrity(positions: Positions) -> Finding:
-    foreign = _foreign(positions)
+    recorded = any(multicasts is not None for multicasts in positions.multicasts)
+    foreign = _foreign(positions) if recorded else None
     violations, smallest = 0, None
     for number, order in enumerate(positions.orders):
         wrong = [_repeats(order)]
@@ -26,7 +27,7 @@ def integrity(positions: Positions) -> Finding:
             smallest = min(smallest or (position, logs[0]), (position, logs[0]))
     if smallest is not None:
         return broken(violations, *_proof(positions, *smallest))
-    if all(multicasts is None for multicasts in positions.multicasts):
+    if not recorded:
         return held("No message was delivered twice; whether each was multicast cannot be seen without send records.")
     return held("No message was delivered twice, and none that its sender did not multicast.")
 

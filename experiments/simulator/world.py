@@ -7,13 +7,13 @@ one turn for one target share a datagram, as they do on a real socket.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from comparison_server.coordinator import DONE, Coordinator
 from experiments.simulator.schedule import Schedule
 from group_manager.membership import HEARTBEAT_S, Membership
-from peer.core.commands import Hello, to_message
+from peer.core.commands import Hello
 from peer.core.effects import Ask, CancelTimer, Effect, Report, SetTimer, Transmit
 from peer.core.events import Answered, Event, PacketArrived, Started, TimerFired
 from peer.core.names import PeerId
@@ -94,10 +94,7 @@ class World:
         self._send_commands()
 
     def _begin(self) -> None:
-        from dataclasses import asdict
-
-        wire = asdict(self.run)
-        self.coordinator.start(self.run_id, self.run, self.agreement, self.header, self.schedule.now, wire)
+        self.coordinator.start(self.run_id, self.run, self.agreement, self.header, self.schedule.now, asdict(self.run))
         self._send_commands()
 
     def _tick(self) -> None:
@@ -252,7 +249,7 @@ class SimulatedPeer:
     def _play(self, play: Play) -> None:
         self._collect()
         self.timers.clear()
-        header = {**play.header, "peer": play.me, "run": play.run, "settings": to_message_settings(play.settings)}
+        header = {**play.header, "peer": play.me, "run": play.run, "settings": asdict(play.settings)}
         self.trace += pack_header({**header, "records": "deliveries"})
         self.sends += pack_header({**header, "records": "sends"})
         self._step([Started(entropy=bits(play.settings.seed, "entropy", self.me))])
@@ -270,10 +267,17 @@ class SimulatedPeer:
         world.schedule.after(CONTROL_DELAY_S, world.coordinator.collected, self.name, world.schedule.now)
 
     def measures(self) -> dict[str, Any]:
-        return {"datagrams": self.datagrams, "packets": self.packets, "bytes": self.bytes}
-
-
-def to_message_settings(settings: RunSettings) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(settings)
+        """What this peer sent, and what the network did to what was sent to it."""
+        models = [row[self.me] for row in self.world.models if row[self.me] is not None]
+        layers = self.session.host.stack.layers if self.session.host else []
+        return {
+            "datagrams_sent": self.datagrams,
+            "packets_sent": self.packets,
+            "bytes_sent": self.bytes,
+            "lost_by_model": sum(model.lost for model in models),
+            "doubled_by_model": sum(model.doubled for model in models),
+            "held_by_model": sum(model.held for model in models),
+            "resent": sum(getattr(layer, "resent", 0) for layer in layers),
+            "duplicates": sum(getattr(layer, "duplicates", 0) for layer in layers),
+            "rtt_s": self.rtt_s,
+        }

@@ -52,10 +52,13 @@ def read_key(path: str | Path | None) -> bytes:
 class Connection:
     """One end of a control connection over a socket that does not block."""
 
-    def __init__(self, sock: socket.socket, key: bytes, *, accepted: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, key: bytes, *, accepted: bool, largest_frame: int = LARGEST_FRAME
+    ) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket, self.key, self.accepted = sock, key, accepted
+        _notice_death(sock)
+        self.socket, self.key, self.accepted, self.largest_frame = sock, key, accepted, largest_frame
         self.closed = ""  # why, once it is
         self._in, self._out = bytearray(), bytearray()
         self._nonce: bytes | None = None
@@ -132,7 +135,7 @@ class Connection:
                 return
             while len(self._in) >= _LENGTH.size:
                 (length,) = _LENGTH.unpack_from(self._in)
-                if not TAG_BYTES + _LENGTH.size <= length <= LARGEST_FRAME:
+                if not TAG_BYTES + _LENGTH.size <= length <= self.largest_frame:
                     raise WireError("frame", f"a length of {length}")
                 if len(self._in) < _LENGTH.size + length:
                     return
@@ -166,12 +169,20 @@ class Connection:
             raise WireError("frame", "the JSON is cut")
         try:
             return json.loads(payload[_LENGTH.size : _LENGTH.size + length]), payload[_LENGTH.size + length :]
-        except ValueError:
+        except (ValueError, RecursionError):  # RecursionError: brackets nested without end
             raise WireError("json") from None
 
     def _tag(self, payload: bytes, counter: int, from_accepter: bool) -> bytes:
         context = self._nonce + struct.pack("<Q?", counter, from_accepter)
         return hashlib.blake2b(context + payload, key=self.key, digest_size=TAG_BYTES).digest()
+
+
+def _notice_death(sock: socket.socket) -> None:
+    """Have the system close a connection whose other side has been silent, even to probes, for half a minute."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPALIVE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):  # what macOS calls KEEPALIVE, Linux calls KEEPIDLE
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def dial(endpoint: tuple[str, int], key: bytes, timeout_s: float = 5.0) -> Connection:

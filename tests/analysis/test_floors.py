@@ -147,6 +147,12 @@ def test_mesh_goes_the_shortest_way():
     assert np.isinf(shortest_paths(FOUR, [(0, 1)])[0, 2])
 
 
+@pytest.mark.parametrize("delays", [[0], [[0, 1]], [[0, 1], [1, 5]]])
+def test_what_is_no_matrix_of_delays(delays):
+    with pytest.raises(AssertionError):
+        bound("fifo", None, delays)
+
+
 def test_what_has_no_bound_is_refused():
     with pytest.raises(ValueError, match="no bound is known for 'paxos'"):
         bound("paxos", None, FOUR)

@@ -1,0 +1,35 @@
+"""What all commands of the operator's side do alike: exit codes, errors in one sentence, Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from peer.core.errors import BAD_SETTINGS, INTERRUPTED, UNFINISHED, LabError
+
+
+def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run a command line; its exit code. What went wrong is told in one sentence, without a traceback."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except TyperException as error:
+        say(f"{error.format_message()} (--help shows what is known)")
+        return BAD_SETTINGS
+    except LabError as error:
+        say(str(error))
+        return error.exit_code
+    except OSError as error:  # a full disk, a folder that may not be written
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return UNFINISHED
+    if code == INTERRUPTED:
+        say("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def say(sentence: str) -> None:
+    """Tell the person in front of the terminal, beside whatever goes to standard output."""
+    print(f"error: {sentence}" if sentence != "interrupted" else sentence, file=sys.stderr)

@@ -1,0 +1,80 @@
+"""The command `judge`: the verdict on logs that any program wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comparison_server import verdict as verdicts
+from comparison_server.evidence import Evidence, EvidenceError
+from comparison_server.properties import PROPERTIES
+from comparison_server.run_folder import facts_of, is_trace, load_run, load_traces
+from comparison_server.text_logs import load_text
+
+HELD, VIOLATED, UNREADABLE = 0, 1, 2
+
+
+def judge(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...|PEER=FILE...", help="one log a process, an export, or a run folder")
+    ],
+    no_self: Annotated[
+        bool, typer.Option("--no-self", help="for programs that do not deliver their own messages")
+    ] = False,
+    expect: Annotated[str, typer.Option(help="properties that must hold, with commas between")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print the verdict as one JSON object")] = False,
+    inversions: Annotated[
+        bool, typer.Option("--inversions", help="count the pairs of messages that two logs hold in opposite order")
+    ] = False,
+) -> None:
+    """Judges logs that any program wrote.
+
+    A log is a text file with a row sender,number for each delivery, in order; the sender is any text, the number an
+    integer. A row send,number says where the process multicast a message of its own. An export of this project and a
+    run folder can be judged too.
+
+    Example: python -m comparison_server judge ana=ana.csv bob=bob.csv --expect total,agreement
+
+    Ends with 0, with 1 if an expected property does not hold, with 2 if a file cannot be read.
+    """
+    try:
+        expected = {name.strip() for name in expect.split(",") if name.strip()}
+        if unknown := sorted(expected - set(PROPERTIES)):
+            raise EvidenceError(f"--expect: there is no property {unknown[0]}; there are {', '.join(PROPERTIES)}")
+        evidence = load(files, self_delivery=not no_self)
+        facts = facts_of(files[0]) if Path(files[0]).is_dir() else {}
+        verdict = verdicts.judge(evidence, expected, facts, count_inversions=inversions)
+    except EvidenceError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(UNREADABLE) from None
+    typer.echo(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else verdicts.describe(verdict))
+    raise typer.Exit(VIOLATED if verdict.violated() else HELD)
+
+
+def load(arguments: Sequence[str], *, self_delivery: bool = True) -> Evidence:
+    """The evidence in what the command line names: text files, trace files, or one run folder."""
+    files = [_split(argument) for argument in arguments]
+    for _, path in files:
+        if not path.exists():
+            raise EvidenceError(f"{path} does not exist")
+    binary = [path for _, path in files if path.is_dir() or is_trace(path)]
+    if not binary:
+        return load_text(files, self_delivery=self_delivery)
+    if not self_delivery:
+        raise EvidenceError(f"--no-self is for logs of other programs, and {binary[0]} is not one")
+    if len(files) == 1 and binary[0].is_dir():
+        return load_run(binary[0])
+    if strange := [path for label, path in files if label is not None or path not in binary or path.is_dir()]:
+        raise EvidenceError(f"{strange[0]} cannot be judged together with trace files or another folder")
+    return load_traces(binary)
+
+
+def _split(argument: str) -> tuple[str | None, Path]:
+    label, equals, path = argument.partition("=")
+    if not equals or Path(argument).exists():
+        return None, Path(argument)
+    return label, Path(path)

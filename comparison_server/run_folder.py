@@ -1,0 +1,180 @@
+"""Evidence from the binary files that a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from comparison_server.evidence import NUMBERS, Evidence, EvidenceError, PeerLog, Sends, message_ids
+from peer.core.trace import DELIVERED, DELIVERY_RECORD, MAGIC, RELEASED, SEAL, SEND_RECORD, VIEW, read_header
+
+# The fields of DELIVERY_RECORD and SEND_RECORD, for reading many at once.
+DELIVERY = np.dtype(
+    [("kind", "<u4"), ("sender", "<u4"), ("first", "<u4"), ("count", "<u4"), ("stamp", "<u8"), ("time_s", "<f8")]
+)
+SEND = np.dtype(
+    [("kind", "<u4"), ("first", "<u4"), ("count", "<u4"), ("zero", "<u4"), ("after", "<u8"), ("time_s", "<f8")]
+)
+assert DELIVERY.itemsize == DELIVERY_RECORD.size and SEND.itemsize == SEND_RECORD.size
+
+# More in one file is taken for damage, not for a log: its ids alone would take 4 GB.
+MOST_MESSAGES = 1 << 29
+MOST_PEERS = 1 << 16
+
+
+def load_run(folder: Path | str, *, not_up: Mapping[str, str] | None = None, times: bool = False) -> Evidence:
+    """The logs of a run folder.
+
+    `not_up` says of peers, by label, why they are not up where their logs cannot: "crashed" of one that came back and
+    closed its log in order. scenario.json may say so too, under the same name, and tells how many peers there were.
+    """
+    folder = Path(folder)
+    scenario = _scenario(folder)
+    traces = sorted({*folder.glob("trace-*.bin"), *(_trace_of(sends) for sends in folder.glob("sends-*.bin"))})
+    if not traces:
+        raise EvidenceError(f"{folder} holds no trace-<peer>.bin")
+    members = scenario.get("settings", {}).get("members")
+    evidence = load_traces(traces, peers=None if members is None else len(members), times=times)
+    for label, why in {**scenario.get("not_up", {}), **(not_up or {})}.items():
+        for log in evidence.logs:
+            if log.label == str(label):
+                log.up, log.why = False, why
+    return evidence
+
+
+def load_traces(traces: Sequence[Path | str], *, peers: int | None = None, times: bool = False) -> Evidence:
+    """Some trace files, each with the send records beside it; of `peers` whose files are missing nothing is known."""
+    logs = [_load_log(Path(trace), times) for trace in traces]
+    have = {log.sender for log in logs}
+    for number in range(peers or 0):
+        if number not in have:
+            logs.append(PeerLog(str(number), np.empty(0, np.uint64), number, sealed=False, why="no log"))
+    logs.sort(key=lambda log: log.sender or 0)
+    _mark_left_out(logs)
+    names = [str(number) for number in range(max((log.sender or 0 for log in logs), default=-1) + 1)]
+    for log in logs:
+        names[log.sender or 0] = log.label
+    return Evidence(logs, names, closed=peers is not None)
+
+
+def facts_of(folder: Path | str) -> dict[str, object]:
+    """What the scenario of a run folder tells of the run, as far as a verdict repeats it."""
+    scenario = _scenario(Path(folder))
+    workload = scenario.get("settings", {}).get("workload", {})
+    return {
+        "ordering": scenario.get("ordering"),
+        "world": scenario.get("world"),
+        **({"messages_per_peer": workload["messages"]} if "messages" in workload else {}),
+    }
+
+
+def is_trace(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _scenario(folder: Path) -> dict:
+    try:
+        scenario = json.loads((folder / "scenario.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise EvidenceError(f"{folder / 'scenario.json'} is not JSON: {error}") from None
+    return scenario if isinstance(scenario, dict) else {}
+
+
+def _trace_of(sends: Path) -> Path:
+    return sends.with_name("trace-" + sends.name.removeprefix("sends-"))
+
+
+def _sends_of(trace: Path) -> Path:
+    return trace.with_name("sends-" + trace.name.removeprefix("trace-"))
+
+
+def _load_log(trace: Path, times: bool) -> PeerLog:
+    label = trace.stem.removeprefix("trace-")
+    header, records, sealed = _read(trace, DELIVERY, "stamp") if trace.exists() else ({}, np.empty(0, DELIVERY), False)
+    sender = header.get("peer", label)
+    if not str(sender).isdecimal() or int(sender) >= MOST_PEERS:
+        raise EvidenceError(f"{trace} does not tell the number of its peer")
+    _check(trace, records, {DELIVERED, VIEW, RELEASED, SEAL})
+
+    # A record of another kind delivers nothing, so that positions are the sum of the counts before.
+    counts = np.where(records["kind"] == DELIVERED, records["count"], 0).astype(np.int64)
+    begins = np.cumsum(counts) - counts
+    views = np.flatnonzero(records["kind"] == VIEW)
+    released = np.flatnonzero(records["kind"] == RELEASED)
+    sends, sends_sealed = _load_sends(_sends_of(trace), times)
+    return PeerLog(
+        label,
+        message_ids(np.repeat(records["sender"], counts), _numbers(records["first"], counts)),
+        int(sender),
+        sends,
+        sealed=sealed and sends_sealed,
+        start=int(header.get("start", 0)),
+        views=[(int(begins[at]), int(records["first"][at])) for at in views],
+        times_s=np.repeat(records["time_s"], counts) if times else None,
+        zero_s=float(records["time_s"][released[0]]) if len(released) else None,
+    )
+
+
+def _load_sends(path: Path, times: bool) -> tuple[Sends | None, bool]:
+    if not path.exists():
+        return None, True  # nothing was recorded, which does not cut the log
+    _, records, sealed = _read(path, SEND, "after")
+    _check(path, records, {DELIVERED, SEAL})
+    records = records[records["kind"] == DELIVERED]
+    after = records["after"].astype(np.int64)
+    if len(back := np.flatnonzero(np.diff(after, prepend=0) < 0)):
+        raise EvidenceError(f"{path}, record {back[0]}: {after[back[0]]} deliveries made before are fewer than before")
+    counts = records["count"].astype(np.int64)
+    times_s = np.repeat(records["time_s"], counts) if times else None
+    return Sends(_numbers(records["first"], counts), np.repeat(after, counts), times_s), sealed
+
+
+def _read(path: Path, record: np.dtype, sealed_count: str) -> tuple[dict, np.ndarray, bool]:
+    """The header of a file, its whole records, and whether it was closed in order."""
+    try:
+        header, offset = read_header(path)
+    except ValueError as error:
+        raise EvidenceError(str(error) if str(path) in str(error) else f"{path} has a damaged header") from None
+    count = (path.stat().st_size - offset) // record.itemsize
+    records = np.memmap(path, record, "r", offset, (count,)) if count else np.empty(0, record)
+    sealed = bool(count) and records["kind"][-1] == SEAL
+    if sealed and records[sealed_count][-1] != count - 1:
+        raise EvidenceError(
+            f"{path} was closed after {records[sealed_count][-1]} records, but {count - 1} come before its seal"
+        )
+    return header if isinstance(header, dict) else {}, records, sealed
+
+
+def _check(path: Path, records: np.ndarray, kinds: set[int]) -> None:
+    """Refuses what no peer writes, before anything is made of it."""
+    strange = np.flatnonzero(~np.isin(records["kind"], sorted(kinds)))
+    if len(strange):
+        raise EvidenceError(f"{path}, record {strange[0]}: there is no record of kind {records['kind'][strange[0]]}")
+    runs = records["kind"] == DELIVERED
+    beyond = np.flatnonzero(runs & (records["first"].astype(np.int64) + records["count"] > NUMBERS))
+    if len(beyond):
+        count = records["count"][beyond[0]]
+        raise EvidenceError(f"{path}, record {beyond[0]}: a run of {count} messages goes beyond the last number")
+    messages = int(records["count"][runs].sum(dtype=np.int64))
+    if messages > MOST_MESSAGES:
+        raise EvidenceError(f"{path} speaks of {messages} messages, more than a log can hold")
+
+
+def _numbers(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Expands runs: first, first + 1, ..."""
+    before = np.cumsum(counts) - counts
+    return np.arange(int(counts.sum())) + np.repeat(firsts.astype(np.int64) - before, counts)
+
+
+def _mark_left_out(logs: Sequence[PeerLog]) -> None:
+    """Who did not come as far as the last view was left out of it."""
+    last = max((log.views[-1][1] for log in logs if log.views), default=None)
+    for log in logs:
+        if last is not None and log.up and (not log.views or log.views[-1][1] < last):
+            log.up, log.why = False, f"left out of view {last}"

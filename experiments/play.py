@@ -1,0 +1,156 @@
+"""Plays the runs of a scenario in one world and leaves a folder for each: logs, verdict, measures.
+
+    scenario -> planned runs -> world -> logs -> verdict
+
+The worlds differ only in who performs the effects; what they leave is alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from comparison_server.run_folder import load_run
+from comparison_server.verdict import Verdict, judge
+from experiments.run_folder import commit, fresh_folder, mark_complete, run_folder_name, write_scenario
+from experiments.scenario import Scenario, resolve, seed_text
+from experiments.simulator.world import simulate
+from peer.core.errors import HELD, UNFINISHED, VIOLATED, RunError
+from peer.core.settings import RunSettings, to_json
+from peer.stacks import promised
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that is to be played."""
+
+    scenario: Scenario
+    ordering: str
+    variant: str | None
+    repeat: int | None
+    world: str
+    settings: RunSettings
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return self.ordering + (f":{self.variant}" if self.variant else "")
+
+
+@dataclass
+class Played:
+    """A run that was played, how it ended, and what is left of it."""
+
+    planned: Planned
+    folder: Path
+    verdict: Verdict
+    error: RunError | None
+    measures: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0 promised and held, 1 violated, 3 not finished."""
+        if self.verdict.violated():
+            return VIOLATED
+        return UNFINISHED if self.error is not None else HELD
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict, and where the rest of it is."""
+        error = None
+        if self.error is not None:
+            error = {"phase": self.error.phase, "peers": self.error.peers, "sentence": str(self.error)}
+        return {**self.verdict.as_dict(), "variant": self.planned.variant, "folder": str(self.folder), "error": error}
+
+
+# Plays a planned run into a folder: how it ended, and its measures by peer.
+World = Callable[[Planned, Path], "Ended"]
+
+
+@dataclass
+class Ended:
+    """How a world says that a run ended."""
+
+    error: RunError | None
+    measures: dict[str, Any]
+
+
+def plan(
+    scenario: Scenario, orderings: Iterable[tuple[str, str | None]], repeats: int, world: str
+) -> list[Planned]:
+    """All runs, ordering by ordering within each repetition, so that what is compared runs close together."""
+    chosen = list(orderings)
+    runs = []
+    for repeat in range(repeats):
+        seed = seed_text(scenario.seed, repeat)
+        for ordering, variant in chosen:
+            settings = resolve(scenario, ordering, variant, seed, world)
+            promised(settings)  # a stack that does not fit together is refused before anything starts
+            runs.append(Planned(scenario, ordering, variant, repeat if repeats > 1 else None, world, settings))
+    return runs
+
+
+def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
+    """Play one after another; what is left of each."""
+    for planned in runs:
+        folder = fresh_folder(out, run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat))
+        write_scenario(folder, planned.scenario, planned.settings, planned.world, "shared", planned.repeat or 0)
+        ended = world(planned, folder)
+        yield conclude(planned, folder, ended)
+
+
+def conclude(planned: Planned, folder: Path, ended: Ended) -> Played:
+    """Judge what is in the folder and write the verdict and the measures beside it."""
+    workload = planned.settings.workload
+    facts = {"ordering": planned.ordering, "world": planned.world, "messages_per_peer": workload.messages}
+    verdict = judge(load_run(folder), promised(planned.settings), facts)
+    measures = {"totals": totals(ended.measures.get("peers", {}), verdict, workload.messages), **ended.measures}
+    played = Played(planned, folder, verdict, ended.error, measures)
+    _write(folder / "verdict.json", played.as_dict())
+    _write(folder / "measures.json", measures)
+    if ended.error is None:
+        mark_complete(folder)
+    return played
+
+
+def in_simulator(planned: Planned, folder: Path) -> Ended:
+    """The world `sim`."""
+    settings = planned.settings
+    run_id = hashlib.blake2b(to_json(settings).encode(), digest_size=8).hexdigest()
+    agreement = "agreement" in promised(settings)
+    done = simulate(settings, run_id=run_id, agreement=agreement, header=header_of(planned))
+    for peer, (trace, sends, steps) in enumerate(zip(done.traces, done.sends, done.steps)):
+        (folder / f"trace-{peer}.bin").write_bytes(trace)
+        (folder / f"sends-{peer}.bin").write_bytes(sends)
+        if steps:
+            (folder / f"steps-{peer}.jsonl").write_text(steps)
+    peers = {name: measures for name, measures in zip(settings.members, done.measures)}
+    return Ended(done.coordinator.error, {"peers": peers, "virtual_s": done.virtual_s, "turns": done.turns})
+
+
+def header_of(planned: Planned) -> dict[str, Any]:
+    """What opens every trace of a run, beside the peer and its settings."""
+    return {
+        "scenario": planned.scenario.name,
+        "world": planned.world,
+        "ordering": planned.ordering,
+        "variant": planned.variant,
+        "commit": commit(),
+    }
+
+
+def totals(peers: dict[str, dict[str, Any]], verdict: Verdict, messages: int) -> dict[str, Any]:
+    """What the run cost, in all and for each message delivered anywhere."""
+    rows = list(peers.values())
+    asked = messages * len(rows)
+    delivered = asked * len(rows)
+    counted = {what: sum(row.get(what, 0) or 0 for row in rows) for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent")}
+    per = {f"{what}_per_delivery": amount / delivered if delivered else None for what, amount in counted.items()}
+    return {**counted, **per}
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

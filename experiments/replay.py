@@ -1,0 +1,106 @@
+"""Replay: the recorded events of a run go into fresh stacks, and their effects are compared with the recorded ones.
+
+A run recorded at level `everything` holds all that ever went into each stack, so a
+failure that was seen anywhere can be run again here, step by step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from comparison_server.face import say
+from peer.core.errors import HELD, VIOLATED, SettingsError
+from peer.core.settings import RunSettings, from_json
+from peer.core.trace import plain, read_header, unplain
+from peer.stacks import build_stack
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a fresh stack first does something else than the recorded one."""
+
+    peer: int
+    step: int
+    time_s: float
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        return (
+            f"peer {self.peer}, step {self.step} (at {self.time_s:.6f} s):\n"
+            f"  recorded: {self.recorded}\n  replayed: {self.replayed}"
+        )
+
+
+def replay(
+    run: Annotated[Path, typer.Argument(help="a run folder, recorded with --trace everything")],
+    peer: Annotated[int | None, typer.Option("--peer", help="only this peer")] = None,
+) -> int:
+    """Feed the recorded events to fresh stacks and compare what they do: 0 the same, 1 something else.
+
+    Example: python -m experiments replay runs/demo-local-lamport_all_ack-7
+    """
+    peers = recorded_peers(run) if peer is None else [peer]
+    code = HELD
+    for each in peers:
+        steps, difference = replay_peer(run, each)
+        if difference is None:
+            print(f"peer {each}: {steps} steps, the same effects")
+        else:
+            say(f"{difference}")
+            code = VIOLATED
+    return code
+
+
+def recorded_peers(run: Path) -> list[int]:
+    """Whose steps the folder holds."""
+    peers = sorted(int(path.stem.removeprefix("steps-")) for path in run.glob("steps-*.jsonl"))
+    if not peers:
+        raise SettingsError("no recorded steps; play it again with --trace everything", file=str(run))
+    return peers
+
+
+def replay_peer(run: Path, peer: int) -> tuple[int, Difference | None]:
+    """How many steps were replayed, and the first difference."""
+    trace, steps = run / f"trace-{peer}.bin", run / f"steps-{peer}.jsonl"
+    if not trace.exists() or not steps.exists():
+        raise SettingsError(f"no recorded steps of peer {peer}; play it again with --trace everything", file=str(run))
+    header, _ = read_header(trace)
+    stack = build_stack(from_json(RunSettings, header["settings"]), header["peer"])
+    count = 0
+    for line in _lines(steps):
+        recorded = line["effects"]
+        replayed = json.loads(json.dumps(plain(stack.handle(unplain(line["turn"])))))
+        if replayed != recorded:
+            return count, Difference(peer, line["step"], line["time_s"], *_first_difference(recorded, replayed))
+        count += 1
+    return count, None
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        for text in file:
+            if not text.endswith("\n"):
+                return  # the last record of a peer that was killed
+            yield json.loads(text)
+
+
+def _first_difference(recorded: list, replayed: list) -> tuple[str, str]:
+    for one, other in zip(recorded, replayed):
+        if one != other:
+            return _words(one), _words(other)
+    longer = recorded if len(recorded) > len(replayed) else replayed
+    extra = _words(longer[min(len(recorded), len(replayed))])
+    return (extra, "nothing more") if longer is recorded else ("nothing more", extra)
+
+
+def _words(effect: Any) -> str:
+    """An effect as its class would print it."""
+    text = str(unplain(effect))
+    return text if len(text) <= 400 else text[:400] + " ..."
