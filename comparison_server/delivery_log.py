@@ -38,13 +38,9 @@ class DeliveryLog:
     asked: int = 0  # bytes that are here or on their way
     bad_parts: int = 0
     bad_wholes: int = 0
+    whole: bool = False  # nothing is missing, and it bears its name
     file: BinaryIO | None = None
     digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=HASH_BYTES))
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is missing and it bears its name."""
-        return self.file is None and self.have == self.size
 
     def add(self, data: bytes) -> None:
         """The next verified part."""
@@ -65,6 +61,7 @@ class DeliveryLog:
         if self.digest.hexdigest() != self.hash:
             return False
         self.partial_path.replace(self.path)
+        self.whole = True
         return True
 
     @property

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from peer.core.errors import BAD_SETTINGS, LabError
+
 NUMBER_BITS = 32
 NUMBERS = 1 << NUMBER_BITS
 
 
-class EvidenceError(ValueError):
+class EvidenceError(LabError, ValueError):
     """A file that cannot be judged; the one sentence says which, where, and what was found there."""
+
+    exit_code = BAD_SETTINGS
 
 
 def message_ids(senders: np.ndarray | int, numbers: np.ndarray | Sequence[int]) -> np.ndarray:

@@ -14,8 +14,7 @@ from comparison_server.evidence import Evidence, EvidenceError
 from comparison_server.properties import PROPERTIES
 from comparison_server.run_folder import facts_of, is_trace, load_run, load_traces
 from comparison_server.text_logs import load_text
-
-HELD, VIOLATED, UNREADABLE = 0, 1, 2
+from peer.core.errors import SettingsError
 
 
 def judge(
@@ -30,8 +29,8 @@ def judge(
     inversions: Annotated[
         bool, typer.Option("--inversions", help="count the pairs of messages that two logs hold in opposite order")
     ] = False,
-) -> None:
-    """Judges logs that any program wrote.
+) -> int:
+    """Judge logs that any program wrote.
 
     A log is a text file with a row sender,number for each delivery, in order; the sender is any text, the number an
     integer. A row send,number says where the process multicast a message of its own. An export of this project and a
@@ -41,26 +40,25 @@ def judge(
 
     Ends with 0, with 1 if an expected property does not hold, with 2 if a file cannot be read.
     """
-    try:
-        expected = {name.strip() for name in expect.split(",") if name.strip()}
-        if unknown := sorted(expected - set(PROPERTIES)):
-            raise EvidenceError(f"--expect: there is no property {unknown[0]}; there are {', '.join(PROPERTIES)}")
-        evidence = load(files, self_delivery=not no_self)
-        facts = facts_of(files[0]) if Path(files[0]).is_dir() else {}
-        verdict = verdicts.judge(evidence, expected, facts, count_inversions=inversions)
-    except EvidenceError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(UNREADABLE) from None
-    typer.echo(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else verdicts.describe(verdict))
-    raise typer.Exit(VIOLATED if verdict.violated() else HELD)
+    expected = {name.strip() for name in expect.split(",") if name.strip()}
+    if unknown := sorted(expected - set(PROPERTIES)):
+        raise SettingsError(f"there is no property {unknown[0]}; there are {', '.join(PROPERTIES)}", path="--expect")
+    evidence = load(files, self_delivery=not no_self)
+    facts = facts_of(files[0]) if Path(files[0]).is_dir() else {}
+    verdict = verdicts.judge(evidence, expected, facts, count_inversions=inversions)
+    print(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else verdicts.describe(verdict))
+    return verdicts.exit_code(verdict)
 
 
 def load(arguments: Sequence[str], *, self_delivery: bool = True) -> Evidence:
     """The evidence in what the command line names: text files, trace files, or one run folder."""
-    files = [_split(argument) for argument in arguments]
-    for _, path in files:
-        if not path.exists():
-            raise EvidenceError(f"{path} does not exist")
+    try:
+        return _load([_split(argument) for argument in arguments], self_delivery)
+    except OSError as error:
+        raise EvidenceError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def _load(files: list[tuple[str | None, Path]], self_delivery: bool) -> Evidence:
     binary = [path for _, path in files if path.is_dir() or is_trace(path)]
     if not binary:
         return load_text(files, self_delivery=self_delivery)

@@ -45,8 +45,9 @@ def compare(logs: Sequence[Sequenced]) -> Rounds:
         if first is None:
             first = low + int(np.argmax(differs))
     short = longest - shortest
+    out_of_order = disordered + short - disordered_and_short
     firsts = [position for position in (first, shortest if short else None) if position is not None]
-    return Rounds(longest, disordered + short - disordered_and_short, short, disordered, min(firsts, default=None), first)
+    return Rounds(longest, out_of_order, short, disordered, min(firsts, default=None), first)
 
 
 def held(logs: Sequence[Sequenced], position: int) -> list[int | None]:

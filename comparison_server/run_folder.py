@@ -29,16 +29,16 @@ def load_run(folder: Path | str, *, not_up: Mapping[str, str] | None = None, tim
     """The logs of a run folder.
 
     `not_up` says of peers, by label, why they are not up where their logs cannot: "crashed" of one that came back and
-    closed its log in order. scenario.json may say so too, under the same name, and tells how many peers there were.
+    closed its log in order. scenario.json may say so too, under the same name, and tells how many peers there were (the members in its settings).
     """
     folder = Path(folder)
     scenario = _scenario(folder)
     traces = sorted({*folder.glob("trace-*.bin"), *(_trace_of(sends) for sends in folder.glob("sends-*.bin"))})
     if not traces:
         raise EvidenceError(f"{folder} holds no trace-<peer>.bin")
-    members = scenario.get("settings", {}).get("members")
+    members = _part(scenario, "settings").get("members")
     evidence = load_traces(traces, peers=None if members is None else len(members), times=times)
-    for label, why in {**scenario.get("not_up", {}), **(not_up or {})}.items():
+    for label, why in {**_part(scenario, "not_up"), **(not_up or {})}.items():
         for log in evidence.logs:
             if log.label == str(label):
                 log.up, log.why = False, why
@@ -63,7 +63,7 @@ def load_traces(traces: Sequence[Path | str], *, peers: int | None = None, times
 def facts_of(folder: Path | str) -> dict[str, object]:
     """What the scenario of a run folder tells of the run, as far as a verdict repeats it."""
     scenario = _scenario(Path(folder))
-    workload = scenario.get("settings", {}).get("workload", {})
+    workload = _part(_part(scenario, "settings"), "workload")
     return {
         "ordering": scenario.get("ordering"),
         "world": scenario.get("world"),
@@ -84,6 +84,11 @@ def _scenario(folder: Path) -> dict:
     except ValueError as error:
         raise EvidenceError(f"{folder / 'scenario.json'} is not JSON: {error}") from None
     return scenario if isinstance(scenario, dict) else {}
+
+
+def _part(document: dict, name: str) -> dict:
+    part = document.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _trace_of(sends: Path) -> Path:

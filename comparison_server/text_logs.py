@@ -69,8 +69,6 @@ def _read(label: str | None, path: Path, names: dict[str, int], drafts: dict[str
             if first == SENDS:
                 return _read_sends(path, rows, drafts)
             return _read_deliveries(path, rows, names, drafts)
-    except OSError as error:
-        raise EvidenceError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise EvidenceError(f"{path} is not text") from None
     except csv.Error as error:
@@ -135,9 +133,10 @@ def _read_sends(path: Path, rows, drafts: dict[str, Draft]) -> list[Draft]:
 def _fields(path: Path, rows, titles: list[str]) -> Iterator[tuple[int, list[str]]]:
     for row in rows:
         if row:
+            line = rows.line_num
             if len(row) != len(titles):
-                raise EvidenceError(f"{path}, line {rows.line_num}: expected {','.join(titles)} and found {_shown(row)}")
-            yield rows.line_num, row
+                raise EvidenceError(f"{path}, line {line}: expected {','.join(titles)} and found {_shown(row)}")
+            yield line, row
 
 
 def _integer(text: str, what: str, path: Path, line: int) -> int:
@@ -217,9 +216,8 @@ def _name_in(label: str, names: dict[str, int]) -> str | None:
 
 def _offsets(drafts: list[Draft], senders: list[int | None], names: dict[str, int]) -> dict[int, int]:
     """What to take off each sender's numbers so that they fit: its smallest, where one of them does not."""
-    if all(0 <= number < NUMBERS for draft in drafts for each in (draft.numbers, draft.sent) for number in (
-        min(each, default=0), max(each, default=0)
-    )):
+    written = [numbers for draft in drafts for numbers in (draft.numbers, draft.sent) if numbers]
+    if all(min(numbers) >= 0 and max(numbers) < NUMBERS for numbers in written):
         return {}
     least: dict[int, int] = {}
     most: dict[int, int] = {}

@@ -23,9 +23,9 @@ def prefix(positions: Positions) -> Finding:
     position = rounds.first_disordered
     if position is None:
         return held("Of any two logs of those that are up one is a prefix of the other.")
-    there = sorted((party.logs[0], ident) for party, ident in zip(parties, held_at(logs, position)) if ident is not None)
-    one, ident = there[0]
-    other, different = next(each for each in there if each[1] != ident)
+    there = zip(parties, held_at(logs, position))
+    (one, ident), *others = sorted((party.logs[0], ident) for party, ident in there if ident is not None)
+    other, different = next(each for each in others if each[1] != ident)
     witness = {
         "position": position,
         "messages": [positions.evidence.message(ident), positions.evidence.message(different)],

@@ -72,7 +72,7 @@ def _damaged(order, wrong, count, rng):
 
 
 def _sends(p, order, log, wrong, rng):
-    """Mostly what a process can have done: it multicast a message before it delivered it, and what it lacks at any time."""
+    """Mostly what a process can have done: it multicast a message before it delivered it, one that it lacks at will."""
     sends, after = [], 0
     for message in order:
         if message[0] == p and not ("lose" in wrong and rng.random() < 0.1):

@@ -1,4 +1,4 @@
-"""Evidence from files: the binary ones of a run, exports, and what other programs write; and what is said of bad ones."""
+"""Evidence from files: the binary ones of a run, exports, and what other programs write; what is said of bad ones."""
 
 import json
 
@@ -8,13 +8,13 @@ import pytest
 from comparison_server.evidence import EvidenceError
 from comparison_server.judge import load
 from comparison_server.run_folder import MOST_MESSAGES, facts_of, load_run
-from peer.core.trace import DELIVERED, DELIVERY_RECORD, MAGIC, SEAL, SEND_RECORD, VIEW, pack_header
+from peer.core.trace import DELIVERED, DELIVERY_RECORD, MAGIC, RELEASED, SEAL, SEND_RECORD, VIEW, pack_header
 
 
 def write_trace(path, runs, *, sealed=True, header=None):
     """Runs are (sender, first, count) or (view,)."""
     records = [
-        DELIVERY_RECORD.pack(VIEW, 0, run[0], 0, 0, 0.0) if len(run) == 1 else DELIVERY_RECORD.pack(DELIVERED, *run, 9, 1.5)
+        DELIVERY_RECORD.pack(*((VIEW, 0, *run, 0, 0, 0.0) if len(run) == 1 else (DELIVERED, *run, 9, 1.5)))
         for run in runs
     ]
     if sealed:
@@ -39,7 +39,7 @@ def run(tmp_path):
     for peer, runs in enumerate([[(0, 1, 3), (1, 1, 2)], [(0, 1, 3), (1, 1, 1), (1, 2, 1)]]):
         write_trace(tmp_path / f"trace-{peer}.bin", runs, header={"peer": peer})
         write_sends(tmp_path / f"sends-{peer}.bin", [(1, 2, 0), (3, 1, 2)] if peer == 0 else [(1, 2, 3)])
-    (tmp_path / "scenario.json").write_text(json.dumps({"peers": 2}))
+    (tmp_path / "scenario.json").write_text(json.dumps({"settings": {"members": ["p0", "p1"]}}))
     return tmp_path
 
 
@@ -84,6 +84,14 @@ def test_missing_send_records_are_no_evidence_and_missing_logs_are_not_up(run):
     assert (log.label, log.up, log.why, log.sends) == ("0", False, "no log", None)
 
 
+def test_the_moment_of_release_delivers_nothing(run):
+    with open(run / "trace-1.bin", "wb") as file:
+        records = [DELIVERY_RECORD.pack(RELEASED, 0, 0, 0, 0, 12.5), DELIVERY_RECORD.pack(DELIVERED, 1, 1, 2, 0, 0.5)]
+        file.write(pack_header({"peer": 1}) + b"".join(records) + DELIVERY_RECORD.pack(SEAL, 0, 0, 0, 2, 0.0))
+    log = load_run(run).logs[1]
+    assert pairs(log) == [(1, 1), (1, 2)] and log.zero_s == 12.5 and log.up
+
+
 def test_views_stand_where_they_were_installed_and_who_lacks_the_last_was_left_out(run):
     write_trace(run / "trace-0.bin", [(0,), (0, 1, 3), (1,), (1, 1, 2)])
     write_trace(run / "trace-1.bin", [(0,), (0, 1, 3), (1, 1, 2)])
@@ -104,16 +112,21 @@ def test_the_log_of_a_restarted_process_is_one_log(run):
 
 
 def test_the_scenario_tells_who_is_not_up_and_the_header_where_a_joiner_began(run):
-    (run / "scenario.json").write_text(json.dumps({"peers": 3, "not_up": {"1": "crashed"}}))
+    (run / "scenario.json").write_text(json.dumps({"settings": {"members": ["p0", "p1", "p2"]}, "not_up": {"1": "crashed"}}))
     write_trace(run / "trace-2.bin", [(1, 1, 2)], header={"peer": 2, "start": 3})
     logs = load_run(run).logs
     assert [(log.up, log.why, log.start) for log in logs] == [(True, "", 0), (False, "crashed", 0), (True, "", 3)]
 
 
 def test_what_the_scenario_tells_of_the_run(run):
-    scenario = {"world": "sim", "stack": {"ordering": {"name": "skeen"}}, "workload": {"messages": 3}}
+    scenario = {"world": "sim", "ordering": "skeen", "settings": {"workload": {"messages": 3}}}
     (run / "scenario.json").write_text(json.dumps(scenario))
     assert facts_of(run) == {"ordering": "skeen", "world": "sim", "messages_per_peer": 3}
+    (run / "scenario.json").write_text("[]")
+    assert facts_of(run) == {"ordering": None, "world": None}
+    (run / "scenario.json").write_text("{")
+    with pytest.raises(EvidenceError, match="scenario.json is not JSON"):
+        load_run(run)
 
 
 def test_an_empty_trace_is_a_log_without_deliveries(run):
@@ -178,7 +191,8 @@ def write(tmp_path):
 
 
 def test_rows_of_sender_and_number_in_order(write):
-    evidence = load([write("bob.csv", "sender,number\nana,1\nbob,1\n\nana,2\n"), write("ana.csv", "bob,1\r\nana,1")])
+    files = [write("bob.csv", "sender,number\nana,1\nbob,1\n\nana,2\n"), write("ana.csv", "bob,1\r\nana,1")]
+    evidence = load(files)
     bob, ana = evidence.logs
     assert [evidence.message_name(ident) for ident in bob.ids] == ["ana:1", "bob:1", "ana:2"]
     assert [evidence.message_name(ident) for ident in ana.ids] == ["bob:1", "ana:1"]
@@ -266,7 +280,7 @@ def test_two_files_of_one_process_are_refused(write):
 
 
 def test_what_cannot_be_opened_is_named(tmp_path, write):
-    with pytest.raises(EvidenceError, match="none.csv does not exist"):
+    with pytest.raises(EvidenceError, match="none.csv cannot be read: No such file"):
         load([str(tmp_path / "none.csv")])
 
 

@@ -1,0 +1,444 @@
+"""The comparison server's side of the network: peers connect, a run is led, its logs are collected.
+
+    with Service(bind, key, manager=...) as service:
+        names = service.wait_for_peers(4, timeout_s=60)
+        outcome = service.run(settings, agreement, header, folder)
+        service.end_all()
+
+One loop, no threads: whatever waits, waits in `poll`, which keeps everything else going.
+Between calls somebody has to go on polling, or peers find the server silent and the group
+manager forgets it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from comparison_server.coordinator import DONE, UPLOAD, Coordinator
+from comparison_server.delivery_log import Collection
+from peer.core.commands import (
+    REPORTS,
+    Chunk,
+    Command,
+    ControlReport,
+    Counts,
+    Hello,
+    Sealed,
+    Stop,
+    from_message,
+    to_message,
+)
+from peer.core.errors import RunError, WireError
+from peer.core.settings import RunSettings
+from peer.drivers.contact import Contact
+from peer.drivers.control import CHUNK_BYTES, Connection
+from peer.drivers.switchboard import Switchboard
+
+PORT = 5678
+NAME = "comparison-server"
+LONGEST_NAME = 64
+POLL_S = 0.05
+HEARTBEAT_S = 2.0  # until the group manager says otherwise
+MANAGER_SILENT_S = 10.0  # who has not answered for so long is dialled anew
+WRAP_UP_S = 10.0  # after Ctrl-C, for what is still to be collected
+
+
+@dataclass
+class Progress:
+    """How far a run is."""
+
+    phase: str
+    elapsed_s: float
+    waiting_for: list[str]
+    asked: int  # messages that all peers together have multicast
+    delivered: int  # and delivered
+    collected_bytes: int
+    announced_bytes: int
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    run: str
+    folder: Path
+    complete: bool
+    error: RunError | None
+    counts: dict[str, Counts] = field(default_factory=dict)  # by member,
+    measures: dict[str, dict[str, Any]] = field(default_factory=dict)  # as are these
+    missing: list[str] = field(default_factory=list)  # whose logs are not, or not wholly, in the folder
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run, after what could be had was collected."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("interrupted")
+        self.outcome = outcome
+
+
+@dataclass
+class Seat:
+    """A peer's process that is connected."""
+
+    connection: Connection
+    hello: Hello
+
+
+class Service:
+    """The coordinator behind a switchboard."""
+
+    def __init__(
+        self,
+        bind: tuple[str, int],
+        key: bytes,
+        *,
+        manager: tuple[str, int] | None = None,
+        group: str = "",
+        advertise: tuple[str, int] | None = None,
+    ) -> None:
+        self.group = group
+        self.coordinator = Coordinator()
+        self._board = Switchboard(bind, key, largest_frame=2 * CHUNK_BYTES)
+        self._seats: dict[str, Seat] = {}
+        self._names: dict[Connection, str] = {}
+        self._collection: Collection | None = None
+        self._manager = Registration(key, group, advertise or self.endpoint, manager)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Where it listens."""
+        return self._board.endpoint
+
+    @property
+    def peers(self) -> dict[str, Hello]:
+        """Who is connected; p2 comes before p10."""
+        return {name: self._seats[name].hello for name in sorted(self._seats, key=_natural)}
+
+    @property
+    def registered(self) -> bool:
+        """Whether the group manager knows this server."""
+        return self._manager.registered
+
+    def poll(self, timeout_s: float = POLL_S) -> None:
+        """Serve everybody, for about this long or until something has happened."""
+        self._send_commands()
+        for connection, message, tail in self._board.poll(timeout_s):
+            self._on_message(connection, message, tail)
+            self._send_commands()
+        now = monotonic()
+        self._manager.serve(now)
+        self.coordinator.tick(now)
+        self._send_commands()
+
+    def wait_for_peers(
+        self, count: int, timeout_s: float, on_wait: Callable[[list[str], int], None] | None = None
+    ) -> list[str]:
+        """The names of the first `count` peers, once so many are there; `on_wait` is told who is, and how many are not."""
+        until = monotonic() + timeout_s
+        while len(self._seats) < count:
+            if on_wait is not None:
+                on_wait(list(self.peers), count - len(self._seats))
+            if monotonic() > until:
+                raise RunError("wait", list(self.peers), self._why_not_enough(count, timeout_s))
+            self.poll()
+        return list(self.peers)[:count]
+
+    def run(
+        self,
+        settings: RunSettings,
+        agreement: bool,
+        header: dict[str, Any],
+        folder: Path | str,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Outcome:
+        """Play one run to its end and collect its logs into this folder. A run that fails has an outcome too.
+
+        `agreement`: does the ordering promise that everybody delivers everything? Ctrl-C closes the run and collects
+        what there is, then raises Interrupted; a second Ctrl-C does not wait for that.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        run, coordinator = secrets.token_hex(8), self.coordinator
+        self._collection = Collection(run, folder, settings.members)
+        until: float | None = None
+        with _Interrupts() as interrupts:
+            try:
+                coordinator.start(run, settings, agreement, header, monotonic(), asdict(settings))
+                while coordinator.phase != DONE:
+                    self.poll()
+                    now = monotonic()
+                    if interrupts.came and until is None:
+                        coordinator.interrupt(now)
+                        until = now + WRAP_UP_S
+                    if until is not None and now > until:
+                        coordinator.give_up(None, now)
+                    if on_progress is not None:
+                        on_progress(self._progress(now))
+            finally:
+                if coordinator.phase != DONE:
+                    why = f"interrupted in phase {coordinator.phase}"
+                    coordinator.give_up(RunError(coordinator.phase, [], why), monotonic())
+                    self._send_commands()
+                self._collection.close()
+                outcome = self._outcome(folder)
+                self._collection = None
+        if interrupts.came:
+            raise Interrupted(outcome)
+        return outcome
+
+    def end_all(self, timeout_s: float = 10.0) -> list[str]:
+        """Tell every peer to end, and wait until they have; who has not."""
+        for seat in list(self._seats.values()):
+            self._board.send(seat.connection, to_message(Stop("the comparison server ends everything")))
+        until = monotonic() + timeout_s
+        while self._seats and monotonic() < until:
+            self.poll()
+        return list(self.peers)
+
+    def end_manager(self, timeout_s: float = 5.0) -> bool:
+        """Tell the group manager to end, and wait until it has; whether it did."""
+        until = monotonic() + timeout_s
+        while self._manager.stop() and monotonic() < until:
+            self.poll()
+        return self._manager.gone
+
+    def close(self) -> None:
+        """Serve no more. Peers stay, and try to connect again."""
+        self._manager.close()
+        self._board.close()
+
+    # What arrives.
+
+    def _on_message(self, connection: Connection, message: Any, tail: bytes) -> None:
+        if message is None:
+            self._left(connection)
+            return
+        try:
+            report = from_message(message)
+            if not isinstance(report, REPORTS):
+                raise WireError("control", f"a peer does not send {type(report).__name__}")
+            if type(report) is Hello:
+                self._on_hello(connection, report)
+            else:
+                self._on_report(connection, report, tail)
+        except WireError as error:
+            self._board.drop(connection, str(error))
+            self._left(connection)
+
+    def _on_hello(self, connection: Connection, hello: Hello) -> None:
+        if not 0 < len(hello.name) <= LONGEST_NAME or hello.group != self.group:
+            raise WireError("hello", f"{hello.name[:LONGEST_NAME]!r} of group {hello.group[:LONGEST_NAME]!r}")
+        seat = self._seats.get(hello.name)
+        if seat is not None and seat.connection is not connection:
+            if seat.hello.incarnation != hello.incarnation:  # the latest counts: it may be the other one, restarted
+                why = f"another process has come that is called {hello.name}"
+                self._board.send(seat.connection, to_message(Stop(why)))
+            self._board.drop(seat.connection)
+            self._left(seat.connection)
+        self._seats[hello.name] = Seat(connection, hello)
+        self._names[connection] = hello.name
+        self.coordinator.joined(hello.name, monotonic(), hello.run, hello.phase)
+
+    def _on_report(self, connection: Connection, report: ControlReport, tail: bytes) -> None:
+        name = self._names.get(connection)
+        if name is None:
+            raise WireError("control", "a peer begins with Hello")
+        now, coordinator = monotonic(), self.coordinator
+        if type(report) is not Chunk:
+            coordinator.on_report(name, report, now)
+        collection = self._collection
+        if collection is None or report.run != collection.run or coordinator.phase != UPLOAD:
+            return
+        try:
+            if type(report) is Sealed:
+                fetches = collection.sealed(name, report.files)
+            elif type(report) is Chunk:
+                fetches = collection.on_chunk(name, report, tail)
+                coordinator.collecting(now)
+            else:
+                return
+        except RunError as error:
+            if error.peers:
+                coordinator.lose(name, str(error), now)
+            else:  # it is not the peer that cannot go on, it is this side
+                coordinator.give_up(error, now)
+            return
+        for fetch in fetches:
+            self._board.send(connection, to_message(fetch))
+        if collection.whole(name):
+            coordinator.collected(name, now)
+
+    def _left(self, connection: Connection) -> None:
+        name = self._names.pop(connection, None)
+        if name is not None and self._seats[name].connection is connection:
+            del self._seats[name]
+            self.coordinator.left(name, monotonic())
+            if self._collection is not None:
+                self._collection.cut(name)
+
+    def _send_commands(self) -> None:
+        while commands := self.coordinator.take():
+            for name, command in commands:
+                self._send(name, command)
+
+    def _send(self, name: str, command: Command) -> None:
+        seat = self._seats.get(name)
+        if seat is not None:  # else the coordinator says it again when the peer is back
+            self._board.send(seat.connection, to_message(command))
+
+    # What is told.
+
+    def _progress(self, now: float) -> Progress:
+        coordinator = self.coordinator
+        counts = [member.counts for member in coordinator.members.values() if member.counts]
+        collected, announced = self._collection.progress()
+        return Progress(
+            coordinator.phase,
+            now - coordinator.started,
+            coordinator.waiting_for(),
+            sum(each.asked for each in counts),
+            sum(each.delivered for each in counts),
+            collected,
+            announced,
+        )
+
+    def _outcome(self, folder: Path) -> Outcome:
+        coordinator = self.coordinator
+        members = coordinator.members
+        if coordinator.error is not None:
+            coordinator.error.kept = str(folder)
+        return Outcome(
+            coordinator.run,
+            folder,
+            coordinator.complete,
+            coordinator.error,
+            {name: member.counts for name, member in members.items() if member.counts},
+            {name: member.sealed.measures for name, member in members.items() if member.sealed},
+            [name for name, member in members.items() if not member.collected],
+        )
+
+    def _why_not_enough(self, count: int, waited_s: float) -> str:
+        here = list(self.peers)
+        sentence = f"{len(here)} of {count} peers are here ({', '.join(here) or 'none'}) after {waited_s:g} s"
+        absent = [name for name in self._manager.peers if name not in self._seats]
+        reasons = [f"registered but not connected: {', '.join(absent)}"] if absent else []
+        reasons += [why for why in (self._manager.trouble, self._board.trouble) if why]
+        return "; ".join([sentence, *reasons])
+
+
+class Registration:
+    """Keeps the comparison server known to the group manager, and learns from it which peers registered."""
+
+    def __init__(self, key: bytes, group: str, endpoint: tuple[str, int], manager: tuple[str, int] | None) -> None:
+        self.registered = False
+        self.gone = manager is None  # told to end, and it did
+        self.peers: list[str] = []
+        self.refusal = ""
+        self._endpoint = endpoint
+        self._who = {"name": NAME, "group": group}
+        self._contact = Contact("group manager", key, self._register)
+        self._contact.endpoint = manager
+        self._heartbeat_s, self._due = HEARTBEAT_S, 0.0
+        self._heard = 0.0
+        self._stopping = False
+
+    @property
+    def trouble(self) -> str:
+        """Why the group manager does not know this server; empty if it does, or if there is none to know it."""
+        if self._contact.endpoint is None or self.registered:
+            return ""
+        where = "{}:{}".format(*self._contact.endpoint)
+        return f"the group manager at {where}: {self.refusal or self._contact.trouble or 'no answer yet'}"
+
+    def serve(self, now: float) -> None:
+        """Dial, register, renew, hear."""
+        contact = self._contact
+        for message, _ in contact.serve(now):
+            self._heard = now
+            if isinstance(message, dict):
+                self._on_reply(message)
+        if not contact.open:
+            self.registered = False
+            if self._stopping:
+                self.gone = True
+                contact.close()
+        elif now >= self._due:
+            self._due = now + self._heartbeat_s
+            contact.send({"op": "heartbeat", **self._who})
+            contact.send({"op": "list", **self._who})
+        if contact.open and now - self._heard > MANAGER_SILENT_S:
+            contact.connection.close("the group manager does not answer")
+
+    def stop(self) -> bool:
+        """Have the group manager end; whether that is still to come."""
+        if not self._stopping and not self.gone:
+            self._stopping = True
+            self._contact.send({"op": "stop"})
+        return not self.gone
+
+    def close(self) -> None:
+        """Registered no more."""
+        self._contact.send({"op": "unregister", **self._who})
+        self._contact.close()
+
+    def _register(self, contact: Contact) -> None:
+        self._heard = monotonic()
+        host, port = self._endpoint
+        if host in ("0.0.0.0", "::"):  # the address by which the manager is reached is likely to be reachable
+            host = contact.connection.socket.getsockname()[0]
+        contact.send({"op": "register", "role": "server", "endpoint": [host, port], **self._who})
+
+    def _on_reply(self, reply: dict[str, Any]) -> None:
+        if reply.get("ok") is not True:
+            self.refusal = str(reply.get("sentence", "refused"))
+            if reply.get("code") == "unknown name":
+                self._register(self._contact)
+        elif "members" in reply:
+            self.peers = [str(row["name"]) for row in reply["members"]]
+        elif "heartbeat_s" in reply:
+            self.registered, self.refusal = True, ""
+            self._heartbeat_s = float(reply["heartbeat_s"])
+
+
+class _Interrupts:
+    """Notes Ctrl-C instead of letting it strike in the middle of a message; the second one strikes."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> _Interrupts:
+        self._previous = None
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if callable(previous):  # neither ignored nor left to the system
+                self._previous = previous
+                signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _note(self, *_: object) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+
+def _natural(name: str) -> list[Any]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
