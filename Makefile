@@ -1,0 +1,51 @@
+# The lab's commands. `make demo` is the first minute; `make test` is what must pass.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+TESTS := $(RUN) -m pytest
+
+.PHONY: help demo test quick night clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
+
+demo: $(VENV)/ready  ## six peers in three emulated regions, three orderings, side by side
+	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer --report
+
+test: $(VENV)/ready-dev  ## everything but the large counts, under 12 minutes
+	$(TESTS) -m "not slow"
+
+quick: $(VENV)/ready-dev  ## no long tests, no root, under 3 minutes
+	$(TESTS) -m "not slow and not long"
+
+# The large counts, in parts: make night, or make night PART=judge
+NIGHT := judge conformance explorer rest
+PART ?= $(NIGHT)
+night: $(VENV)/ready-dev  ## the large counts, in parts of at most 30 minutes: make night PART="judge explorer"
+	@for part in $(PART); do \
+		echo "== night: $$part"; \
+		case $$part in \
+			judge) $(TESTS) -m slow tests/comparison_server ;; \
+			conformance) $(TESTS) -m slow tests/conformance ;; \
+			explorer) $(TESTS) -m slow tests/explorer ;; \
+			rest) $(TESTS) -m slow --ignore=tests/comparison_server --ignore=tests/conformance --ignore=tests/explorer ;; \
+			*) echo "unknown part $$part; known are $(NIGHT)"; exit 2 ;; \
+		esac || { code=$$?; [ $$code -eq 5 ] || exit $$code; }; \
+	done
+
+clean:  ## remove the virtual environment and caches, never the runs
+	rm -rf $(VENV) .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The lab needs Python 3.11 or later; say which with make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready: requirements.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: requirements-dev.txt $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
