@@ -155,9 +155,9 @@ def _rank(orders: Sequence[Order], count: int) -> np.ndarray:
 def _walk(orders: list[np.ndarray], count: int) -> tuple[list[np.ndarray], int] | None:
     """Walks from every message at once, leg by leg, until one can come back to itself.
 
-    levels[k][p, a] is the first place in order p that k legs from message a lead to: a leg along p leads to all that
-    stand later in p, so the first is all that need be kept. Returned are the levels, as many as the cycle has legs,
-    and a message that lies on it.
+    levels[k][p, a] is the first place in order p that at most k legs from message a lead to. A leg along p leads to
+    all that stands later in p, so the first place is all that need be kept. Returned are the levels, as many as the
+    cycle has legs, and a message that lies on it.
     """
     place = np.full((len(orders), count), FAR, np.int32)
     for p, order in enumerate(orders):
@@ -167,12 +167,12 @@ def _walk(orders: list[np.ndarray], count: int) -> tuple[list[np.ndarray], int] 
         reach = levels[-1]
         further = reach.copy()
         for p, order in enumerate(orders):
-            following = np.minimum(reach[p], len(order) - 1) + 1
+            places = np.minimum(reach[p], len(order))
             for q in range(len(orders)):
-                # What stands soonest in q of all that stands in p from some place on; of nothing, FAR.
+                # What of all that stands in p from a place on stands soonest in q; of nothing, FAR.
                 soonest = np.append(place[q, order], np.int32(FAR))[::-1]
                 soonest = np.minimum.accumulate(soonest)[::-1]
-                np.minimum(further[q], soonest[following], out=further[q])
+                np.minimum(further[q], soonest[places], out=further[q])
         levels.append(further)
         returns = (further < place) & (place < FAR)
         if returns.any():

@@ -63,7 +63,7 @@ class Order:
 
 @dataclass(slots=True, eq=False)
 class Party:
-    """Logs with one order, of which the same is expected: `spared` marks messages that they need not hold."""
+    """Logs with one order, of which the same is expected: `spared` marks messages that they may lack, and do."""
 
     order: Order
     logs: list[int]
@@ -199,25 +199,18 @@ class Positions:
         return list(parties.values())
 
     def spared(self, number: int) -> np.ndarray | None:
-        """Marks what a log need not hold: own messages where they are not delivered, and what came before it joined."""
+        """Marks what a log may lack: own messages where they are not delivered, and what came before it joined."""
         log = self.logs[number]
         if log.start == 0 and self.evidence.self_delivery:
             return None
         spared = np.zeros(self.count, bool)
         if not self.evidence.self_delivery:
             spared[self.span(log.sender)] = True
-        if log.start:
-            spared |= self.delivered_before_joining(number)
+        for other, begun in enumerate(self.logs):
+            if begun.start < log.start:
+                spared[self.order(other).messages[: log.start - begun.start]] = True
+        spared[self.order(number).messages] = False
         return spared
-
-    def delivered_before_joining(self, number: int) -> np.ndarray:
-        """Marks what any log holds before the place at which this one's process joined."""
-        before = np.zeros(self.count, bool)
-        start = self.logs[number].start
-        for other, log in enumerate(self.logs):
-            if log.start < start:
-                before[self.order(other).messages[: start - log.start]] = True
-        return before
 
     def _sent_ids(self, log: PeerLog) -> np.ndarray | None:
         return None if log.sends is None else message_ids(log.sender, log.sends.numbers)

@@ -29,7 +29,7 @@ def load_run(folder: Path | str, *, not_up: Mapping[str, str] | None = None, tim
     """The logs of a run folder.
 
     `not_up` says of peers, by label, why they are not up where their logs cannot: "crashed" of one that came back and
-    closed its log in order. scenario.json may say so too, under the same name, and tells how many peers there were (the members in its settings).
+    closed its log in order. scenario.json may say so too, under the same name, and its settings who was a member.
     """
     folder = Path(folder)
     scenario = _scenario(folder)
@@ -112,6 +112,12 @@ def _load_log(trace: Path, times: bool) -> PeerLog:
     begins = np.cumsum(counts) - counts
     views = np.flatnonzero(records["kind"] == VIEW)
     released = np.flatnonzero(records["kind"] == RELEASED)
+    zero_s = float(records["time_s"][released[0]]) if len(released) else None
+    times_s = None
+    if times:
+        times_s = np.repeat(records["time_s"], counts)
+        if zero_s is not None:
+            times_s[: begins[released[0]]] -= zero_s  # delivered before it was itself released
     sends, sends_sealed = _load_sends(_sends_of(trace), times)
     return PeerLog(
         label,
@@ -121,8 +127,8 @@ def _load_log(trace: Path, times: bool) -> PeerLog:
         sealed=sealed and sends_sealed,
         start=int(header.get("start", 0)),
         views=[(int(begins[at]), int(records["first"][at])) for at in views],
-        times_s=np.repeat(records["time_s"], counts) if times else None,
-        zero_s=float(records["time_s"][released[0]]) if len(released) else None,
+        times_s=times_s,
+        zero_s=zero_s,
     )
 
 

@@ -148,7 +148,7 @@ class Service:
     def wait_for_peers(
         self, count: int, timeout_s: float, on_wait: Callable[[list[str], int], None] | None = None
     ) -> list[str]:
-        """The names of the first `count` peers, once so many are there; `on_wait` is told who is, and how many are not."""
+        """The names of the first `count` peers, once so many are there; `on_wait` hears who is, and how many lack."""
         until = monotonic() + timeout_s
         while len(self._seats) < count:
             if on_wait is not None:
@@ -201,6 +201,11 @@ class Service:
             raise Interrupted(outcome)
         return outcome
 
+    def lose(self, name: str, sentence: str) -> None:
+        """Do not wait for this peer in the present run: it is known to be gone."""
+        if name in self.coordinator.members:
+            self.coordinator.lose(name, sentence, monotonic())
+
     def end_all(self, timeout_s: float = 10.0) -> list[str]:
         """Tell every peer to end, and wait until they have; who has not."""
         for seat in list(self._seats.values()):
@@ -212,10 +217,11 @@ class Service:
 
     def end_manager(self, timeout_s: float = 5.0) -> bool:
         """Tell the group manager to end, and wait until it has; whether it did."""
+        self._manager.stop()
         until = monotonic() + timeout_s
-        while self._manager.stop() and monotonic() < until:
+        while self._manager.stopping and monotonic() < until:
             self.poll()
-        return self._manager.gone
+        return self._manager.stopped
 
     def close(self) -> None:
         """Serve no more. Peers stay, and try to connect again."""
@@ -243,6 +249,8 @@ class Service:
     def _on_hello(self, connection: Connection, hello: Hello) -> None:
         if not 0 < len(hello.name) <= LONGEST_NAME or hello.group != self.group:
             raise WireError("hello", f"{hello.name[:LONGEST_NAME]!r} of group {hello.group[:LONGEST_NAME]!r}")
+        if self._names.get(connection, hello.name) != hello.name:
+            raise WireError("hello", "a peer has one name")
         seat = self._seats.get(hello.name)
         if seat is not None and seat.connection is not connection:
             if seat.hello.incarnation != hello.incarnation:  # the latest counts: it may be the other one, restarted
@@ -263,6 +271,8 @@ class Service:
             coordinator.on_report(name, report, now)
         collection = self._collection
         if collection is None or report.run != collection.run or coordinator.phase != UPLOAD:
+            return
+        if name not in coordinator.members:
             return
         try:
             if type(report) is Sealed:
@@ -285,7 +295,7 @@ class Service:
 
     def _left(self, connection: Connection) -> None:
         name = self._names.pop(connection, None)
-        if name is not None and self._seats[name].connection is connection:
+        if name is not None:
             del self._seats[name]
             self.coordinator.left(name, monotonic())
             if self._collection is not None:
@@ -346,7 +356,7 @@ class Registration:
 
     def __init__(self, key: bytes, group: str, endpoint: tuple[str, int], manager: tuple[str, int] | None) -> None:
         self.registered = False
-        self.gone = manager is None  # told to end, and it did
+        self.stopping = self.stopped = False  # the manager was told to end, and did
         self.peers: list[str] = []
         self.refusal = ""
         self._endpoint = endpoint
@@ -355,7 +365,6 @@ class Registration:
         self._contact.endpoint = manager
         self._heartbeat_s, self._due = HEARTBEAT_S, 0.0
         self._heard = 0.0
-        self._stopping = False
 
     @property
     def trouble(self) -> str:
@@ -374,8 +383,8 @@ class Registration:
                 self._on_reply(message)
         if not contact.open:
             self.registered = False
-            if self._stopping:
-                self.gone = True
+            if self.stopping:
+                self.stopping, self.stopped = False, True
                 contact.close()
         elif now >= self._due:
             self._due = now + self._heartbeat_s
@@ -384,12 +393,10 @@ class Registration:
         if contact.open and now - self._heard > MANAGER_SILENT_S:
             contact.connection.close("the group manager does not answer")
 
-    def stop(self) -> bool:
-        """Have the group manager end; whether that is still to come."""
-        if not self._stopping and not self.gone:
-            self._stopping = True
-            self._contact.send({"op": "stop"})
-        return not self.gone
+    def stop(self) -> None:
+        """Have the group manager end, if it can be told."""
+        self.stopping = self._contact.open
+        self._contact.send({"op": "stop"})
 
     def close(self) -> None:
         """Registered no more."""
@@ -405,7 +412,7 @@ class Registration:
 
     def _on_reply(self, reply: dict[str, Any]) -> None:
         if reply.get("ok") is not True:
-            self.refusal = str(reply.get("sentence", "refused"))
+            self.registered, self.refusal = False, str(reply.get("sentence", "refused"))
             if reply.get("code") == "unknown name":
                 self._register(self._contact)
         elif "members" in reply:
@@ -441,4 +448,4 @@ class _Interrupts:
 
 
 def _natural(name: str) -> list[Any]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -14,8 +14,8 @@ from analysis.tables import comparison, show
 from comparison_server import face
 from experiments.bench.command import bench
 from experiments.explorer.command import explore
-from experiments.play import Planned, Played, World, in_simulator, plan, play
 from experiments.local import in_local
+from experiments.play import Planned, Played, World, in_simulator, plan, play
 from experiments.progress import told
 from experiments.replay import replay
 from experiments.scenario import Scenario, check_names, load, orderings, override

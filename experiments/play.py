@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from comparison_server.run_folder import load_run
+from comparison_server.service import Interrupted
 from comparison_server.verdict import Verdict, judge
 from experiments.run_folder import commit, fresh_folder, mark_complete, run_folder_name, write_scenario
 from experiments.scenario import Scenario, resolve, seed_text
@@ -98,7 +99,11 @@ def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
     for planned in runs:
         folder = fresh_folder(out, run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat))
         write_scenario(folder, planned.scenario, planned.settings, planned.world, "shared", planned.repeat or 0)
-        ended = world(planned, folder)
+        try:
+            ended = world(planned, folder)
+        except Interrupted as stopped:
+            yield conclude(planned, folder, Ended(stopped.outcome.error, {"peers": stopped.outcome.measures}))
+            raise
         yield conclude(planned, folder, ended)
 
 

@@ -37,7 +37,15 @@ class Word(Packet):
     text: str
 
 
+@dataclass(slots=True)
+class Blob(Packet):
+    """The same, of any length."""
+
+    text: bytes
+
+
 register(250, Word)
+register(249, Blob)
 
 
 @dataclass(slots=True)
@@ -45,9 +53,9 @@ class Listener(Layer):
     """The top of a stack that has no ordering: keeps the words that come up, in order."""
 
     name = "listener"
-    packets = (Word,)
+    packets = (Word, Blob)
 
-    heard: list[tuple[int, str]] = field(default_factory=list)  # (source, text)
+    heard: list[tuple[int, str | bytes]] = field(default_factory=list)  # (source, text)
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
         self.heard.append((arrival.source, arrival.packet.text))

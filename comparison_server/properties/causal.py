@@ -55,8 +55,8 @@ def _early(positions: Positions, party: Party, due: np.ndarray, sender: int) -> 
     here = party.order.place[multicasts.messages]
     if not len(here):
         return np.empty(0, np.intp)
-    if history is party.order and party.spared is None:
-        latest = multicasts.places - 1  # the log is the sender's own history
+    if history is party.order:
+        latest = multicasts.places - 1  # these logs are the sender's own history
     else:
         latest = _latest(due, history, multicasts.places)
     sent = np.maximum.accumulate(due[multicasts.messages])

@@ -72,10 +72,11 @@ def _breaks(ids: np.ndarray, expected: dict[int, int]) -> tuple[int, tuple | Non
 
 
 def _after_joining(positions: Positions, number: int, firsts: dict[int, int]) -> dict[int, int]:
-    before = positions.delivered_before_joining(number)
+    spared = positions.spared(number)
+    assert spared is not None
     expected = {}
     for sender, first in firsts.items():
         span = positions.span(sender)
-        known = np.flatnonzero(before[span])
+        known = np.flatnonzero(spared[span])
         expected[sender] = positions.ident(span.start + int(known[-1])) + 1 if len(known) else first
     return expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from peer.core.errors import WireError
@@ -45,17 +44,16 @@ def pack(messages: list[bytes]) -> tuple[int, bytes]:
     return 0, struct.pack(f"<{len(messages)}I", *map(len, messages)) + b"".join(messages)
 
 
-def unpack(block: Block) -> Iterator[memoryview]:
-    """The messages of a block, one after another."""
-    body = memoryview(block.body)
-    if block.size:
-        for at in range(0, block.count * block.size, block.size):
-            yield body[at : at + block.size]
-        return
-    at = 4 * block.count
-    for length in struct.unpack_from(f"<{block.count}I", body):
-        yield body[at : at + length]
+def unpack(block: Block) -> list[bytes]:
+    """The messages of a block, in order."""
+    body, size, count = block.body, block.size, block.count
+    if size:
+        return [body[at : at + size] for at in range(0, count * size, size)]
+    messages, at = [], 4 * count
+    for length in struct.unpack_from(f"<{count}I", body):
+        messages.append(body[at : at + length])
         at += length
+    return messages
 
 
 def check(block: Block) -> None:

@@ -9,7 +9,9 @@ queued and happens after it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from peer.core.effects import Ask, CancelTimer, Deliver, Note, RecordMulticast, Report, Save, SetTimer, Transmit
@@ -172,20 +174,19 @@ def uneaten(arrival: PacketArrived) -> Note:
 def freeze(value: Any) -> Any:
     """A hashable value that says all of `value`; dicts and sets by sorted key."""
     kind = type(value)
-    if value is None or kind in _ATOMS:
+    if kind in _ATOMS:
         return value
-    if kind is tuple:
-        return ("t", *[freeze(item) for item in value])
     if kind is list:
-        return ("l", *[freeze(item) for item in value])
-    if kind is deque:
-        return ("q", *[freeze(item) for item in value])
+        return ("l", *_frozen(value))
+    if kind is tuple:
+        return ("t", *_frozen(value))
     if kind is dict:
         return ("d", *[(freeze(key), freeze(value[key])) for key in sorted(value)])
+    if kind is deque:
+        return ("q", *_frozen(value))
     if kind in (set, frozenset):
-        return ("s" if kind is set else "f", *sorted(freeze(item) for item in value))
-    assert is_dataclass(value), f"a layer's field holds a {kind.__name__}, which cannot be frozen"
-    return (kind, *[freeze(getattr(value, f.name)) for f in fields(kind)])
+        return ("s" if kind is set else "f", *sorted(map(freeze, value)))
+    return (kind, *_frozen([getattr(value, name) for name in _names(kind)]))
 
 
 def thaw(frozen: Any) -> Any:
@@ -193,22 +194,26 @@ def thaw(frozen: Any) -> Any:
     if type(frozen) is not tuple:
         return frozen
     tag, *items = frozen
-    if tag == "t":
-        return tuple(thaw(item) for item in items)
-    if tag == "l":
-        return [thaw(item) for item in items]
-    if tag == "q":
-        return deque(thaw(item) for item in items)
     if tag == "d":
         return {thaw(key): thaw(item) for key, item in items}
-    if tag == "s":
-        return {thaw(item) for item in items}
-    if tag == "f":
-        return frozenset(thaw(item) for item in items)
+    items = [thaw(item) if type(item) is tuple else item for item in items]
+    if type(tag) is str:
+        return items if tag == "l" else _CONTAINERS[tag](items)
     fresh = tag.__new__(tag)
-    for f, item in zip(fields(tag), items):
-        setattr(fresh, f.name, thaw(item))
+    for name, item in zip(_names(tag), items):
+        setattr(fresh, name, item)
     return fresh
 
 
-_ATOMS = (int, float, str, bytes, bool, type)
+def _frozen(items: Iterable[Any]) -> list[Any]:
+    return [item if type(item) in _ATOMS else freeze(item) for item in items]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    assert is_dataclass(kind), f"a layer's field holds a {kind.__name__}, which cannot be frozen"
+    return tuple(f.name for f in fields(kind))
+
+
+_ATOMS = {type(None), bool, int, float, str, bytes, type}
+_CONTAINERS = {"t": tuple, "q": deque, "s": set, "f": frozenset}

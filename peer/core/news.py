@@ -50,3 +50,6 @@ class Drained:
     """Every member's END was delivered here, and all that was multicast before it."""
 
     delivered: int
+
+
+NEWS = (Located, PairReady, PairRefused, GroupReady, Settled, Drained)

@@ -7,7 +7,8 @@ that follow are aligned and can be mapped into memory. A file that was closed in
 order ends with a SEAL record that holds the number of records before it; a file
 without one was cut, and a half-written last record does not count.
 
-Times are seconds on the peer's own monotonic clock since Release.
+Times are seconds on the peer's own monotonic clock since Release; of what comes before the
+RELEASED record they are that clock itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from peer.core.commands import COMMANDS
 from peer.core.effects import EFFECTS, Deliver, Effect, RecordMulticast
 from peer.core.events import EVENTS, Event
+from peer.core.news import NEWS
 from peer.core.wire import packet_classes
 
 MAGIC = b"mol-trace-1\n"
@@ -127,13 +129,13 @@ def plain(value: Any) -> Any:
 
 
 def unplain(value: Any) -> Any:
-    """What `plain` was given; classes are looked up among events, effects, commands and packets only."""
+    """What `plain` was given; classes are looked up among events, effects, commands, news and packets only."""
     if isinstance(value, list):
         return [unplain(item) for item in value]
     if not isinstance(value, dict):
         return value
     if "is" in value:
-        known = {cls.__name__: cls for cls in (*EVENTS, *EFFECTS, *COMMANDS)} | packet_classes()
+        known = {cls.__name__: cls for cls in (*EVENTS, *EFFECTS, *COMMANDS, *NEWS)} | packet_classes()
         cls = known[value["is"]]
         return cls(**{name: unplain(item) for name, item in value.items() if name != "is"})
     if "bytes" in value:

@@ -5,8 +5,8 @@
 The header says which run, which sender in which incarnation, a counter, when it was
 sent, the last stamp heard from the target and for how long that was held (from which
 the target computes the round trip). The tag is a keyed BLAKE2b over all of it, where a
-packet's body is represented by its own digest: a body that goes to everybody is encoded
-and hashed once.
+large body is represented by its own digest: a body that goes to everybody is encoded and
+hashed once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from peer.core.wire import codec_of, codec_of_kind, decode, encode
 VERSION = 1
 TAG_BYTES = 16
 LARGEST = 65_507
+SMALL_BODY_BYTES = 512  # up to here a body is tagged as it is: hashing it anew costs less than a digest of its own
 
 # version, key id, run, sender, incarnation, counter, stamp (ns), echo (ns, 0: none), held (us)
 HEADER = struct.Struct("<BIQQQQQQI")
@@ -63,6 +64,9 @@ class Envelope:
         keyed.update(data)
         return keyed.digest()
 
+    def _stands_for(self, body: Any) -> Any:
+        return body if len(body) <= SMALL_BODY_BYTES else self._digest(body)
+
     def entry(self, packet: Any, bodies: dict[int, tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes]:
         """A packet's bytes before its body, the body, and what of the body is tagged; `bodies` remembers by identity."""
         codec = codec_of(packet)
@@ -72,7 +76,7 @@ class Envelope:
         known = bodies.get(id(body))
         if known is None:
             raw = encode(body)
-            known = bodies[id(body)] = (raw, self._digest(raw))
+            known = bodies[id(body)] = (raw, self._stands_for(raw))
         return codec.encode_own(packet), known[0], known[1]
 
     def seal(self, header: tuple, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
@@ -111,7 +115,7 @@ class Envelope:
             if codec is not None and codec.tail_is_packet and length >= codec.head_bytes:
                 own = start + codec.head_bytes
                 tagged.append(data[at:own])
-                tagged.append(self._digest(data[own:stop]))
+                tagged.append(self._stands_for(data[own:stop]))
             else:
                 tagged.append(data[at:stop])
             entries.append(data[start:stop])

@@ -44,7 +44,7 @@ COUNTS_EVERY_S = 1.0
 BUFFER_BYTES = 8 * 1024 * 1024  # asked for; what was given is reported
 CLOCK_TRUST_S = 5.0  # a stamp further from our clock than this is of another clock
 
-Application = Callable[[PeerId, int, memoryview], None]
+Application = Callable[[PeerId, int, bytes], None]
 
 
 class Neighbour:
@@ -299,10 +299,9 @@ class UdpPeer:
             self._transmit(trains)
 
     def _hand_over(self, block: Any) -> None:
-        application, number = self.application, block.first
-        for message in unpack(block):
-            application(block.sender, number, message)
-            number += 1
+        application, sender = self.application, block.sender
+        for number, message in enumerate(unpack(block), block.first):
+            application(sender, number, message)
 
     def _transmit(self, trains: dict[PeerId, list[Any]]) -> None:
         bodies: dict[int, tuple[bytes, bytes]] = {}
@@ -456,10 +455,11 @@ class UdpPeer:
         if kind is Fetch:
             self._send_chunk(command)
             return
-        self._perform(self.session.on_command(command, now))
         if kind is Close and self.sealed is not None and command.run == self.sealed.run:
-            self._report(self.sealed)
-        elif kind is Stop:
+            self._report(self.sealed)  # it was lost on the way the first time
+            return
+        self._perform(self.session.on_command(command, now))
+        if kind is Stop:
             self.stopping = command.reason or "told to stop"
 
     def _send_chunk(self, fetch: Fetch) -> None:

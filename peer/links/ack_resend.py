@@ -36,7 +36,7 @@ MASK_BITS = 64
 OVERTAKEN = 3  # later packets that arrived before a missing one counts as lost
 AGAIN_AFTER = 16  # later packets before the same one is resent for a gap once more
 RESEND_AT_ONCE = 16  # packets resent by one firing of a timer
-FIRST_RESEND_S, QUICKEST_RESEND_S, SLOWEST_RESEND_S = 0.2, 0.02, 2.0
+FIRST_RESEND_S, QUICKEST_RESEND_S, SLOWEST_RESEND_S = 0.2, 0.04, 2.0
 HEADERS_BYTES = 128  # of a datagram, at most: its own header, the link's and those of what rides along
 LARGEST_BODY = 16 * 1024 * 1024
 
@@ -307,7 +307,7 @@ class AckResend(Layer):
         if pair.rtt_s is None:
             wait_s = FIRST_RESEND_S
         else:
-            wait_s = max(QUICKEST_RESEND_S, 1.5 * pair.rtt_s + 2 * ACK_DELAY_S)
+            wait_s = max(QUICKEST_RESEND_S, 2 * pair.rtt_s + 2 * ACK_DELAY_S)
         wait_s = min(wait_s * pair.patience, max(SLOWEST_RESEND_S, wait_s))
         out.set_timer(("resend", peer), wait_s, 1.1 * wait_s)
 

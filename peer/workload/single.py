@@ -2,7 +2,8 @@
 
 Everybody derives the same random order of senders from the seed. Whoever is next waits,
 once the message before was delivered here, for twice the longest round trip and a random
-time of up to as much again, and multicasts. The ENDs come when all is delivered.
+time of up to as much again, and multicasts. Where the network is real and its round trips
+are not known, it waits for a gap as `steady` does. The ENDs come when all is delivered.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Single(Sender):
     needs = frozenset({RELIABLE})  # one lost message would stop the turns
 
     turns: tuple[PeerId, ...] = ()  # who multicasts the first message in the group, the second, ...
-    pause_s: float = 0.0
+    pause_s: tuple[float, float] = (0.0, 0.0)
     done: int = 0  # messages delivered here
 
     @classmethod
@@ -34,7 +35,12 @@ class Single(Sender):
         members, total = len(run.members), len(run.members) * run.workload.messages
         places = sorted(range(total), key=lambda k: hashlib.blake2b(f"{run.seed} turn {k}".encode()).digest())
         turns = tuple(k % members for k in places)
-        return super(Single, cls).make(run, me, {"turns": turns, "pause_s": 2 * run.longest_round_trip_s(), **options})
+        if run.delays_s is None:
+            low, high = run.workload.gap_ms
+            pause_s = (low / 1000, high / 1000)
+        else:
+            pause_s = (2 * run.longest_round_trip_s(), 4 * run.longest_round_trip_s())
+        return super(Single, cls).make(run, me, {"turns": turns, "pause_s": pause_s, **options})
 
     def on_release(self, out: Out) -> None:
         self._next(out)
@@ -56,4 +62,4 @@ class Single(Sender):
             if self.flushed:
                 out.set_timer("more", 0.0)
         elif self.turns[self.done] == out.me:
-            out.set_timer("pause", self.pause_s, 2 * self.pause_s)
+            out.set_timer("pause", *self.pause_s)

@@ -233,6 +233,14 @@ def test_the_pair_is_shown_that_is_complete_first():
     assert set(named(finding)) == {"a2", "a3"} and finding.witness["peers"] == ["a", "c"]
 
 
+def test_the_shorter_cycle_is_shown_though_a_longer_one_is_complete_first():
+    logs = dict(a="a1 b1", b="b1 c1", c="c1 d1", d="d1 a1")
+    assert len(find("total", **logs).witness["messages"]) == 4
+    logs = dict(a="a1 b1 e1 f1", b="b1 c1 f1 g1", c="c1 d1 g1 e1", d="d1 a1")
+    finding = find("total", **logs)
+    assert named(finding) == ["e1", "f1", "g1"] and finding.witness["peers"] == ["a", "b", "c"]
+
+
 def test_uniform_total_order_reads_the_logs_of_the_crashed():
     logs = dict(a="a1 b1", b="b1 a1", c="b1 a1", logs={"a": {"up": False}})
     assert find("total", **logs).holds is True
@@ -270,6 +278,21 @@ def test_who_joined_later_is_compared_from_where_it_began():
         assert {name for name, holds in found.items() if holds is False} == broken, log
 
 
+def test_who_joined_later_and_who_lost_its_beginning_are_told_apart_though_their_logs_are_equal():
+    logs = dict(a="a1 b1 a2 b2", b="a2 b2", c="a2 b2", logs={"c": {"start": 2}})
+    assert find("agreement", **logs).violations == 2 and find("agreement", **logs).witness["peers"] == ["a", "b"]
+    assert find("fifo", **logs).violations == 2 and find("fifo", **logs).witness["peers"] == ["b"]
+    assert find("prefix", **logs).witness["peers"] == ["a", "b"]
+
+
+def test_of_two_that_joined_later_the_second_is_spared_only_what_came_before_it():
+    logs = dict(a="a1 b1 a2 b2", b="a2 b2", c="b2", logs={"b": {"start": 2}, "c": {"start": 3}})
+    assert find("agreement", **logs).holds is True
+    finding = find("agreement", a="a1", b="a2 b1 a3", c="b1", logs={"b": {"start": 1}, "c": {"start": 2}})
+    assert named(finding) == ["a2"] and finding.witness["peers"] == ["b", "a"]
+    assert find("agreement", **{**logs, "c": ""}).witness["peers"] == ["a", "b", "c"]
+
+
 # Views
 
 
@@ -287,6 +310,16 @@ def test_what_comes_before_the_first_record_belongs_to_the_view_before():
     assert find("same_view", a="a1", b="a1", logs=views).violations == 1
     views["b"]["start"] = 1  # it joined, and was not in that view
     assert find("same_view", a="a1", b="", logs=views).holds is True
+
+
+def test_a_repeat_does_not_shift_what_was_delivered_in_a_view():
+    views = {
+        "a": {"views": [(0, 0), (3, 1), (4, 2)]},
+        "b": {"views": [(0, 0), (2, 1), (3, 2)]},
+    }
+    assert find("same_view", a="a1 a1 b1 a2 b2", b="b1 a1 a2", logs=views).holds is True
+    finding = find("same_view", a="a1 a1 b1 a2 b2", b="b1 a1 b2", logs=views)
+    assert finding.witness["view"] == 1 and named(finding) == ["b2"] and finding.witness["positions"] == [[2], [4]]
 
 
 def test_recorded_views_that_nobody_left_hold():

@@ -84,6 +84,7 @@ def test_a_log_that_was_sorted_at_the_end_is_said_to_be():
     assert verdict.on_time == {"a": 0.0, "b": 0.75, "c": None} and verdict.sorted_at_the_end == ["a"]
     sentence = "Peer a delivered nothing before its own last multicast: its log looks sorted at the end."
     assert sentence in describe(verdict)
+    assert judge(evidence(a="+a1 a1 a1 +a2 a2", b="a1")).on_time["a"] == 2 / 3  # a repeat is a delivery too
     one = judge(evidence(a="+a1 a1", b="a1"))
     assert one.on_time["a"] == 0.0 and one.sorted_at_the_end == [] and "sorted" not in describe(one)
 

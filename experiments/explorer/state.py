@@ -1,0 +1,277 @@
+"""What a peer can do next, found out once: its states, its situations, and all turns that it can take in each.
+
+    local state   all that a peer is: its frozen layers, its log, its timers, and what it has sent in this turn
+    situation     a local state between turns, and the inbox: what is under way to this peer
+    turn          from one situation to another, and what was sent to whom
+
+The layers run only in `Peer.fed` and `Peer.ended`, once for each local state and event. All else is numbers: local
+states and situations are numbered as they are met, each peer's on their own, events for all peers together.
+
+A turn goes on alone. While it lasts nothing leaves the peer, and what others do meanwhile can only add to the inbox;
+so whatever a turn takes in may as well be taken in just before its end, and nothing is missed by looking only at
+states between turns. And a turn need not go on where ending it changes nothing: what follows may be one of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from experiments.explorer.model import Model
+from experiments.explorer.network import Inbox
+from peer.core.effects import Ask, CancelTimer, Deliver, Effect, RecordMulticast, SetTimer, Transmit
+from peer.core.events import Event, PacketArrived, Started, TimerFired
+from peer.core.layer import Layer, freeze, thaw
+from peer.core.names import PeerId, message_id
+
+SITUATION_BITS = 20  # a state of all peers is one integer with so many bits for each
+MOST_SITUATIONS = 1 << SITUATION_BITS
+MASK = MOST_SITUATIONS - 1
+
+MULTICAST = 0  # the number of the event that lets the application multicast
+
+Sends = tuple[tuple[int, ...], ...]  # by target the numbers of the arrivals there, in order; () for none at all
+
+
+class History(NamedTuple):
+    """What the properties look at."""
+
+    log: tuple[int, ...] = ()  # ids of messages, as delivered
+    after: tuple[int, ...] = ()  # for each own multicast how many deliveries came before, where that matters
+    asked: int = 0  # own multicasts
+
+
+class Timer(NamedTuple):
+    """A timer that was set at least once."""
+
+    layer: str
+    key: Any
+    running: bool
+    fired: int
+
+
+class Local(NamedTuple):
+    """A local state."""
+
+    ordering: Any  # frozen
+    history: History
+    timers: tuple[Timer, ...]
+    sends: Sends
+
+
+class Turn(NamedTuple):
+    """What one turn does to the state of all peers, as numbers to be added to it."""
+
+    change: int  # of this peer's own situation
+    told: bool  # whether its history became another
+    arrivals: list[tuple[PeerId, Arrivals]]
+
+
+class Choice(NamedTuple):
+    """Something that may happen in a turn, and what is under way then."""
+
+    event: int
+    inbox: Inbox
+    copy: bool = False  # what arrives is still under way as well
+
+
+class Full(Exception):
+    """There are more situations than fit the numbers of the search."""
+
+
+class Recorded(NamedTuple):
+    """Which parts of a history the properties want; what none of them wants would only multiply the states."""
+
+    across: bool  # the order of messages of different senders
+    after: bool
+
+
+class Events:
+    """All events of a search, numbered; equal ones have one number."""
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+        self._numbers: dict[Any, int] = {}
+        assert self.number(TimerFired("application", "multicast")) == MULTICAST
+
+    def number(self, event: Event) -> int:
+        frozen = freeze(event)
+        number = self._numbers.get(frozen)
+        if number is None:
+            number = self._numbers[frozen] = len(self.all)
+            self.all.append(event)
+        return number
+
+
+class Peer:
+    """One peer of the search: its real stack, and all that was found out about it."""
+
+    def __init__(self, model: Model, me: PeerId, events: Events, recorded: Recorded) -> None:
+        self.model, self.me, self.events, self.recorded = model, me, events, recorded
+        self.stack = model.stack(me)
+        self.shift = SITUATION_BITS * me
+        self._fields = [each.name for each in fields(self.stack.ordering)]
+        self._awake = -1  # the local state that the stack is in
+        self._locals: dict[Local, int] = {}
+        self.locals: list[Local] = []
+        self._fed: dict[tuple[int, int], int] = {}
+        self._ended: dict[tuple[int, int], tuple[int, Sends, bool]] = {}
+        self._situations: dict[tuple[int, Inbox], int] = {}
+        self.situations: list[tuple[int, Inbox]] = []
+        self.turns: list[list[Turn] | None] = []  # [situation]
+        self._histories: dict[History, int] = {}
+        self.histories: list[History] = []
+        self.history_of: list[int] = []  # [situation]
+
+    # The layers at work.
+
+    def started(self) -> tuple[int, Sends]:
+        """The local state in which the peer begins, and what it sends at once."""
+        self.stack.feed([Started()])
+        begun = self._after(Local(None, History(), (), ()), self.stack.sweep())
+        return self._number(begun._replace(sends=())), begun.sends
+
+    def fed(self, local: int, event: int) -> int:
+        """The local state once this event is in, the turn not ended."""
+        known = self._fed.get((local, event))
+        if known is None:
+            before = self._wake(local)
+            happens = self.events.all[event]
+            if type(happens) is TimerFired and event != MULTICAST:
+                before = before._replace(timers=_fired(before.timers, happens))
+            self.stack.feed([happens])
+            known = self._fed[local, event] = self._awake = self._number(self._after(before, self.stack.take()))
+        return known
+
+    def ended(self, local: int, late: int) -> tuple[int, Sends, bool]:
+        """The local state once the turn has ended, what was sent, and whether all is as if it had not ended yet.
+
+        `late` is how many messages the application multicasts when the layers below have concluded.
+        """
+        known = self._ended.get((local, late))
+        if known is None:
+            before = self._wake(local)
+            self.stack.application.late = late
+            after = self._after(before, self.stack.sweep())
+            self._awake = self._number(after._replace(sends=()))
+            known = self._ended[local, late] = self._awake, after.sends, after == before
+        return known
+
+    def _wake(self, number: int) -> Local:
+        local = self.locals[number]
+        if number != self._awake:
+            ordering = self.stack.ordering
+            for name, item in zip(self._fields, local.ordering[1:]):
+                setattr(ordering, name, thaw(item))
+            self.stack.application.asked = local.history.asked
+            self._awake = number
+        return local
+
+    def _after(self, before: Local, effects: list[Effect]) -> Local:
+        """The local state that the layers are in now, once these effects are on record."""
+        log, after, _ = before.history
+        timers, sends = before.timers, before.sends
+        for effect in effects:
+            kind = type(effect)
+            if kind is Transmit:
+                sends = sends or ((),) * self.model.peers
+                arrival = self.events.number(PacketArrived(self.me, effect.packet))
+                target = effect.target
+                sends = (*sends[:target], (*sends[target], arrival), *sends[target + 1 :])
+            elif kind is Deliver:
+                log += delivered(effect.block)
+            elif kind is RecordMulticast:
+                if self.recorded.after:
+                    after += (len(log),) * effect.count
+            elif kind is SetTimer or kind is CancelTimer:
+                timers = _set(timers, effect, kind is SetTimer)
+            else:
+                assert kind is not Ask, "an ideal network has no services to be asked"
+        if not self.recorded.across:
+            log = tuple(sorted(log, key=_sender))
+        history = History(log, after, self.stack.application.asked)
+        return Local(freeze(self.stack.ordering), history, timers, sends)
+
+    def _number(self, local: Local) -> int:
+        number = self._locals.setdefault(local, len(self.locals))
+        if number == len(self.locals):
+            self.locals.append(local)
+        return number
+
+    # Situations and turns.
+
+    def situation(self, local: int, inbox: Inbox) -> int:
+        """The number of a situation."""
+        key = local, inbox
+        number = self._situations.get(key)
+        if number is None:
+            number = self._situations[key] = len(self.situations)
+            if number == MOST_SITUATIONS:
+                raise Full
+            self.situations.append(key)
+            self.turns.append(None)
+            self.history_of.append(self._history(self.locals[local].history))
+        return number
+
+    def _history(self, history: History) -> int:
+        number = self._histories.setdefault(history, len(self.histories))
+        if number == len(self.histories):
+            self.histories.append(history)
+        return number
+
+    def outcomes(self, situation: int) -> Iterator[tuple[int, Sends]]:
+        """All ways in which a turn can end: the situation then, and what was sent."""
+        found = {}
+        for local, inbox, begun in self._open(situation):
+            for late in range(not begun, self._left(local) + 1):
+                closed, sends, _ = self.ended(local, late)
+                found[self.situation(closed, inbox), sends] = None
+        return iter(found)
+
+    def way_to(self, situation: int, wanted: int, sends: Sends) -> tuple[list[Choice], int]:
+        """The fewest events that make a turn with this outcome, and how many late multicasts end it."""
+        ways: dict[tuple[int, Inbox], list[Choice]] = {self.situations[situation]: []}
+        for local, inbox, begun in self._open(situation, ways):
+            for late in range(not begun, self._left(local) + 1):
+                closed, sent, _ = self.ended(local, late)
+                if sent == sends and self.situation(closed, inbox) == wanted:
+                    return ways[local, inbox], late
+        raise AssertionError("no turn has this outcome")
+
+    def _open(
+        self, situation: int, ways: dict[tuple[int, Inbox], list[Choice]] | None = None
+    ) -> Iterator[tuple[int, Inbox, bool]]:
+        """All that a turn can have come to before it ends, and whether it has begun; `ways` learns how."""
+        begin = self.situations[situation]
+        seen, waiting = {begin}, [begin]
+        for at in waiting:  # grows while it is read: the fewest events first
+            yield *at, at is not begin
+            local, inbox = at
+            if at is not begin and self.ended(local, 0)[2]:
+                continue
+            for choice in self.choices(local, inbox):
+                reached = self.fed(local, choice.event), choice.inbox
+                if reached not in seen:
+                    seen.add(reached)
+                    waiting.append(reached)
+                    if ways is not None:
+                        ways[reached] = [*ways[at], choice]
+
+    def choices(self, local: int, inbox: Inbox) -> Iterator[Choice]:
+        """All that may happen next in a turn, but for its end."""
+        if self._left(local):
+            yield Choice(MULTICAST, inbox)
+        for choice in self.model.network.next(inbox):
+            yield Choice(*choice)
+        for timer in self.locals[local].timers:
+            if timer.running and timer.fired < self.model.firings:
+                yield Choice(self.events.number(TimerFired(timer.layer, timer.key)), inbox)
+
+    def _left(self, local: int) -> int:
+        """How many messages the application may still multicast."""
+        return self.model.messages - self.locals[local].history.asked
+
+    def cut_short(self, situation: int) -> bool:
+        """Whether a timer is running that would fire but for the bound."""
+        return any(timer.running for timer in self.locals[self.situations[situation][0]].timers)

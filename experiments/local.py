@@ -1,0 +1,239 @@
+"""A cluster on this machine: a group manager and peers as processes, and the comparison server that leads them.
+
+    with LocalCluster(4) as cluster:
+        outcome = cluster.run(settings, agreement, header, folder)
+
+Whatever happens, no process is left behind: they end in order when the block is left, are
+killed if they do not, and follow this process if it is killed itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from comparison_server.service import Outcome, Progress, Service
+from peer.core.errors import RunError
+from peer.core.settings import RunSettings
+from peer.drivers.control import KEY_BYTES, parse_endpoint, read_key
+
+LOOPBACK = ("127.0.0.1", 0)  # any free port
+PROGRAM = Path(__file__).resolve().parent.parent  # where `python -m peer` finds the sources of this very program
+START_S, START_PEER_S = 20.0, 1.0  # for a cluster to come up, and so much more for each of its peers
+ORPHAN_S = 5.0  # a peer without any control connection for so long ends
+END_S = 5.0  # for processes that were told to end
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class Child:
+    """A process of the cluster, and the file that holds what it said."""
+
+    name: str
+    process: subprocess.Popen
+    said: Path
+
+    def death(self) -> str:
+        """How it ended, in one sentence; empty while it lives."""
+        code = self.process.poll()
+        if code is None:
+            return ""
+        lines = [line.strip() for line in self.said.read_text(errors="replace").splitlines() if line.strip()]
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"{self.name} {how}" + (f": {lines[-1]}" if lines else "")
+
+
+class LocalCluster:
+    """As many peers as asked for, called p0, p1, ..., connected and waiting for a run."""
+
+    def __init__(
+        self,
+        peers: int,
+        *,
+        key: str | Path | None = None,
+        bind: tuple[str, int] = LOOPBACK,
+        manager_bind: tuple[str, int] = LOOPBACK,
+        python: str = sys.executable,
+        peer_module: str = "peer",
+    ) -> None:
+        """`key`: the file that holds it, by default a fresh one. `python`: what the processes are run with.
+
+        `peer_module`: what the peers run, if they are more than peers (an application on top, in benchmarks).
+        """
+        self.names = [f"p{place}" for place in range(peers)]
+        self.service: Service | None = None  # while the cluster is up
+        self._key, self._bind, self._manager_bind, self._python = key, bind, manager_bind, python
+        self._peer_module = peer_module
+        self._folder = tempfile.TemporaryDirectory(prefix="ordering-lab-", ignore_cleanup_errors=True)
+        self._manager: Child | None = None
+        self._peers: list[Child] = []
+
+    def __enter__(self) -> LocalCluster:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each peer, and of the group manager."""
+        return {child.name: child.process.pid for child in self._children()}
+
+    def run(
+        self,
+        settings: RunSettings,
+        agreement: bool,
+        header: dict[str, Any],
+        folder: Path | str,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Outcome:
+        """As `Service.run`; who has died is not waited for."""
+
+        def look(progress: Progress) -> None:
+            for child in self._peers:
+                if death := child.death():
+                    self.service.lose(child.name, death)
+            if on_progress is not None:
+                on_progress(progress)
+
+        return self.service.run(settings, agreement, header, folder, look)
+
+    # Start and end.
+
+    def _start(self) -> None:
+        folder = Path(self._folder.name)
+        key = Path(self._key).resolve() if self._key else folder / "key"
+        if not self._key:
+            key.touch(mode=0o600)
+            key.write_text(secrets.token_hex(KEY_BYTES) + "\n")
+        manager = "{}:{}".format(*self._manager_bind)
+        arguments = ["--bind", manager, "--child-of", str(os.getpid()), "--key", str(key)]
+        self._manager = self._spawn("group manager", "group_manager", arguments)
+        endpoint = self._listening(self._manager)
+        self.service = Service(self._bind, read_key(key), manager=endpoint)
+        until = monotonic() + START_S
+        while not self.service.registered:
+            if monotonic() > until:
+                raise RunError("start", [], f"the group manager did not answer within {START_S:g} s")
+            self._check_deaths()
+            self.service.poll()
+        for name in self.names:
+            where = ["--manager", "{}:{}".format(*endpoint), "--bind", "127.0.0.1:0", "--logs", str(folder / "logs")]
+            about = ["--name", name, "--orphan-s", str(ORPHAN_S), "--key", str(key)]
+            self._peers.append(self._spawn(name, self._peer_module, where + about))
+        # A peer that has connected has registered: from the reply to that it knows where the server is.
+        allowed_s = START_S + START_PEER_S * len(self.names)
+        self.service.wait_for_peers(len(self.names), allowed_s, lambda here, lacking: self._check_deaths())
+
+    def _end(self) -> None:
+        try:
+            if self.service is not None:
+                self.service.end_all(END_S)
+                self.service.end_manager(END_S)
+                self.service.close()
+            _reap(self._children(), END_S)
+        finally:
+            for child in self._children():
+                if child.process.poll() is None:
+                    child.process.kill()
+                child.process.wait()
+                if child.process.stdout is not None:
+                    child.process.stdout.close()
+            self._folder.cleanup()
+
+    def _children(self) -> list[Child]:
+        return self._peers + ([self._manager] if self._manager else [])
+
+    def _spawn(self, name: str, module: str, arguments: list[str]) -> Child:
+        said = Path(self._folder.name) / f"{name}.txt"
+        with open(said, "wb") as file:
+            process = subprocess.Popen(
+                [self._python, "-m", module, *arguments],
+                cwd=PROGRAM,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if module == "group_manager" else file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C on the terminal is for this process; it ends the others in order
+                preexec_fn=_follow_parent(),
+            )
+        return Child(name, process, said)
+
+    def _listening(self, manager: Child) -> tuple[str, int]:
+        """Where the group manager listens, as it says in its first line."""
+        readable, _, _ = select.select([manager.process.stdout], [], [], START_S)
+        line = manager.process.stdout.readline().decode() if readable else ""
+        if not line.strip():
+            if readable:
+                manager.process.wait(END_S)
+            raise RunError("start", [], manager.death() or f"the group manager said nothing within {START_S:g} s")
+        return parse_endpoint(line.split()[-1])
+
+    def _check_deaths(self) -> None:
+        for child in self._children():
+            if death := child.death():
+                raise RunError("start", [child.name], death)
+
+
+def run_local(
+    settings: RunSettings,
+    agreement: bool,
+    header: dict[str, Any],
+    folder: Path | str,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """One run over a cluster of its own."""
+    with LocalCluster(len(settings.members)) as cluster:
+        return cluster.run(settings, agreement, header, folder, on_progress)
+
+
+def _reap(children: list[Child], timeout_s: float) -> None:
+    """Wait for processes that were told to end; remind those that do not."""
+    until = monotonic() + timeout_s
+    for child in children:
+        try:
+            child.process.wait(max(0.0, until - monotonic()))
+        except subprocess.TimeoutExpired:
+            child.process.terminate()
+    until = monotonic() + timeout_s
+    for child in children:
+        try:
+            child.process.wait(max(0.0, until - monotonic()))
+        except subprocess.TimeoutExpired:
+            pass  # it will be killed
+
+
+def _follow_parent() -> Callable[[], None] | None:
+    """What a child does before anything else, so that it dies with the thread that started it, where that can be had.
+
+    Elsewhere peers miss their control connections and the manager its parent, and end a little later.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (OSError, AttributeError):
+        return None
+    parent = os.getpid()
+
+    def follow() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died in the meantime
+            os._exit(1)
+
+    return follow
