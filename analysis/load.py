@@ -169,7 +169,7 @@ def _peer(folder: Path, settings: RunSettings, number: int) -> Peer:
         multicast=0 if log.sends is None else len(log.sends.numbers),
         start=log.start,
         zero_s=log.zero_s,
-        sealed=log.sealed,
+        sealed=bool(log.sealed),
     )
 
 

@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from comparison_server import face
 from comparison_server.judge import judge
 from comparison_server.run_folder import MOST_MESSAGES
-from comparison_server.service import PORT, Interrupted, Progress, Service
+from comparison_server.service import PORT, Progress, Service
 from comparison_server.verdict import describe
 from experiments.local import LOOPBACK, LocalCluster
 from experiments.play import Ended, Planned, header_of, play
@@ -130,12 +130,14 @@ class Lead:
         planned = self.plan.next(len(names), messages)
         planned = replace(planned, settings=replace(planned.settings, members=names))
         self.plan.runs += 1
-        [played] = play([planned], self._world, self.out)
-        print(describe(played.verdict))
-        print(f"The run is in {played.folder}", flush=True)
-        if played.error is not None:
-            face.say(str(played.error))
-        return played.exit_code
+        code = HELD
+        for played in play([planned], self._world, self.out):
+            print(describe(played.verdict))
+            print(f"The run is in {played.folder}", flush=True)
+            if played.error is not None:
+                face.say(str(played.error))
+            code = played.exit_code
+        return code
 
     def end(self) -> int:
         """Peers first, then the group manager; this server comes last."""
@@ -166,12 +168,8 @@ class Lead:
     def _world(self, planned: Planned, folder: Path) -> Ended:
         settings = planned.settings
         agreement = "agreement" in promised(settings)
-        try:
-            with _bar(len(settings.members) ** 2 * settings.workload.messages) as show:
-                outcome = self.service.run(settings, agreement, header_of(planned), folder, show)
-        except Interrupted:
-            print(f"What there is of the run is in {folder}")
-            raise
+        with _bar(len(settings.members) ** 2 * settings.workload.messages) as show:
+            outcome = self.service.run(settings, agreement, header_of(planned), folder, show)
         return Ended(outcome.error, {"peers": outcome.measures})
 
 

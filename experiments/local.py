@@ -17,16 +17,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from comparison_server.service import Outcome, Progress, Service
+from experiments.play import Ended, Planned, World, header_of
 from peer.core.errors import RunError
 from peer.core.settings import RunSettings
 from peer.drivers.control import KEY_BYTES, parse_endpoint, read_key
+from peer.stacks import promised
 
 LOOPBACK = ("127.0.0.1", 0)  # any free port
 PROGRAM = Path(__file__).resolve().parent.parent  # where `python -m peer` finds the sources of this very program
@@ -190,16 +193,17 @@ class LocalCluster:
                 raise RunError("start", [child.name], death)
 
 
-def run_local(
-    settings: RunSettings,
-    agreement: bool,
-    header: dict[str, Any],
-    folder: Path | str,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Outcome:
-    """One run over a cluster of its own."""
-    with LocalCluster(len(settings.members)) as cluster:
-        return cluster.run(settings, agreement, header, folder, on_progress)
+@contextmanager
+def in_local(peers: int, key: Path | None = None) -> Iterator[World]:
+    """The world `local`: processes that stay for all runs of a command."""
+    with LocalCluster(peers, key=key) as cluster:
+
+        def world(planned: Planned, folder: Path) -> Ended:
+            settings = planned.settings
+            outcome = cluster.run(settings, "agreement" in promised(settings), header_of(planned), folder)
+            return Ended(outcome.error, {"peers": outcome.measures})
+
+        yield world
 
 
 def _reap(children: list[Child], timeout_s: float) -> None:

@@ -22,7 +22,7 @@ from experiments.explorer.model import Model
 from experiments.explorer.network import Inbox
 from peer.core.effects import Ask, CancelTimer, Deliver, Effect, RecordMulticast, SetTimer, Transmit
 from peer.core.events import Event, PacketArrived, Started, TimerFired
-from peer.core.layer import Layer, freeze, thaw
+from peer.core.layer import freeze, thaw
 from peer.core.names import PeerId, message_id
 
 SITUATION_BITS = 20  # a state of all peers is one integer with so many bits for each
@@ -32,6 +32,7 @@ MASK = MOST_SITUATIONS - 1
 MULTICAST = 0  # the number of the event that lets the application multicast
 
 Sends = tuple[tuple[int, ...], ...]  # by target the numbers of the arrivals there, in order; () for none at all
+Outcome = tuple[int, Sends]  # the situation after a turn, and what was sent
 
 
 class History(NamedTuple):
@@ -188,8 +189,8 @@ class Peer:
                 timers = _set(timers, effect, kind is SetTimer)
             else:
                 assert kind is not Ask, "an ideal network has no services to be asked"
-        if not self.recorded.across:
-            log = tuple(sorted(log, key=_sender))
+        if not self.recorded.across and log is not before.history.log:
+            log = tuple(sorted(log, key=sender_of))
         history = History(log, after, self.stack.application.asked)
         return Local(freeze(self.stack.ordering), history, timers, sends)
 
@@ -220,43 +221,40 @@ class Peer:
             self.histories.append(history)
         return number
 
-    def outcomes(self, situation: int) -> Iterator[tuple[int, Sends]]:
-        """All ways in which a turn can end: the situation then, and what was sent."""
-        found = {}
-        for local, inbox, begun in self._open(situation):
-            for late in range(not begun, self._left(local) + 1):
-                closed, sends, _ = self.ended(local, late)
-                found[self.situation(closed, inbox), sends] = None
-        return iter(found)
+    def outcomes(self, situation: int) -> list[Outcome]:
+        """All that a turn can come to."""
+        return list(dict.fromkeys(outcome for _, _, outcome in self._endings(situation, {})))
 
-    def way_to(self, situation: int, wanted: int, sends: Sends) -> tuple[list[Choice], int]:
-        """The fewest events that make a turn with this outcome, and how many late multicasts end it."""
-        ways: dict[tuple[int, Inbox], list[Choice]] = {self.situations[situation]: []}
-        for local, inbox, begun in self._open(situation, ways):
-            for late in range(not begun, self._left(local) + 1):
-                closed, sent, _ = self.ended(local, late)
-                if sent == sends and self.situation(closed, inbox) == wanted:
-                    return ways[local, inbox], late
-        raise AssertionError("no turn has this outcome")
+    def way_to(self, situation: int, wanted: Outcome) -> tuple[list[Choice], int]:
+        """The fewest choices that make a turn come to this, and how many late multicasts end it."""
+        ways: dict[tuple[int, Inbox], list[Choice]] = {}
+        for at, late, outcome in self._endings(situation, ways):
+            if outcome == wanted:
+                return ways[at], late
+        raise AssertionError("no turn comes to this")
 
-    def _open(
-        self, situation: int, ways: dict[tuple[int, Inbox], list[Choice]] | None = None
-    ) -> Iterator[tuple[int, Inbox, bool]]:
-        """All that a turn can have come to before it ends, and whether it has begun; `ways` learns how."""
+    def _endings(
+        self, situation: int, ways: dict[tuple[int, Inbox], list[Choice]]
+    ) -> Iterator[tuple[tuple[int, Inbox], int, Outcome]]:
+        """Where a turn can end, after how many late multicasts, and what it comes to; `ways` learns how it got there."""
         begin = self.situations[situation]
-        seen, waiting = {begin}, [begin]
-        for at in waiting:  # grows while it is read: the fewest events first
-            yield *at, at is not begin
+        ways[begin] = []
+        waiting = [begin]
+        for at in waiting:  # grows while it is read: the fewest choices first
             local, inbox = at
-            if at is not begin and self.ended(local, 0)[2]:
-                continue
+            if at is not begin:
+                closed, sends, quiet = self.ended(local, 0)
+                yield at, 0, (self.situation(closed, inbox), sends)
+                if quiet:
+                    continue
+            for late in range(1, self._left(local) + 1):
+                closed, sends, _ = self.ended(local, late)
+                yield at, late, (self.situation(closed, inbox), sends)
             for choice in self.choices(local, inbox):
                 reached = self.fed(local, choice.event), choice.inbox
-                if reached not in seen:
-                    seen.add(reached)
+                if reached not in ways:
+                    ways[reached] = [*ways[at], choice]
                     waiting.append(reached)
-                    if ways is not None:
-                        ways[reached] = [*ways[at], choice]
 
     def choices(self, local: int, inbox: Inbox) -> Iterator[Choice]:
         """All that may happen next in a turn, but for its end."""
@@ -275,3 +273,91 @@ class Peer:
     def cut_short(self, situation: int) -> bool:
         """Whether a timer is running that would fire but for the bound."""
         return any(timer.running for timer in self.locals[self.situations[situation][0]].timers)
+
+
+class Space:
+    """All peers. A state of all of them is one integer that holds the number of each peer's situation."""
+
+    def __init__(self, model: Model, recorded: Recorded) -> None:
+        self.model = model
+        self.events = Events()
+        self.peers = [Peer(model, me, self.events, recorded) for me in range(model.peers)]
+        self._arrivals: dict[tuple, Arrivals] = {}
+
+    def begin(self) -> int:
+        """The state in which all have started and nothing has arrived."""
+        network = self.model.network
+        started = [peer.started() for peer in self.peers]
+        inboxes = [network.empty(self.model.peers)] * self.model.peers
+        for source, (_, sends) in enumerate(started):
+            for target, arrivals in enumerate(sends):
+                inboxes[target] = network.put(inboxes[target], source, arrivals)
+        return self.state([peer.situation(local, inbox) for peer, (local, _), inbox in zip(self.peers, started, inboxes)])
+
+    def state(self, situations: Sequence[int]) -> int:
+        """The state in which the peers are in these situations."""
+        return sum(situation << peer.shift for peer, situation in zip(self.peers, situations))
+
+    def situations(self, state: int) -> list[int]:
+        """The peers' situations in a state."""
+        return [state >> peer.shift & MASK for peer in self.peers]
+
+    def turns(self, peer: Peer, situation: int) -> list[Turn]:
+        """All turns that a peer can take in this situation."""
+        known = peer.turns[situation]
+        if known is None:
+            known = peer.turns[situation] = [self._turn(peer, situation, *each) for each in peer.outcomes(situation)]
+        return known
+
+    def _turn(self, peer: Peer, before: int, after: int, sends: Sends) -> Turn:
+        told = peer.history_of[before] != peer.history_of[after]
+        arrivals = [(target, self._arriving(peer.me, target, sent)) for target, sent in enumerate(sends) if sent]
+        return Turn(after - before << peer.shift, told, arrivals)
+
+    def _arriving(self, source: PeerId, target: PeerId, sent: tuple[int, ...]) -> Arrivals:
+        known = self._arrivals.get((source, target, sent))
+        if known is None:
+            known = Arrivals(self.peers[target], source, sent)
+            self._arrivals[source, target, sent] = known
+        return known
+
+
+class Arrivals(dict[int, int]):
+    """By a peer's situation: what is to be added to a state when `source` sends it these packets."""
+
+    __slots__ = ("peer", "source", "sent")
+
+    def __init__(self, peer: Peer, source: PeerId, sent: tuple[int, ...]) -> None:
+        self.peer, self.source, self.sent = peer, source, sent
+
+    def __missing__(self, situation: int) -> int:
+        peer = self.peer
+        local, inbox = peer.situations[situation]
+        reached = peer.situation(local, peer.model.network.put(inbox, self.source, self.sent))
+        change = self[situation] = reached - situation << peer.shift
+        return change
+
+
+def delivered(block: Any) -> tuple[int, ...]:
+    """The ids of a block's messages."""
+    return tuple(message_id(block.sender, number) for number in range(block.first, block.first + block.count))
+
+
+def sender_of(ident: int) -> PeerId:
+    """Who multicast a message."""
+    return ident >> 32
+
+
+def _fired(timers: tuple[Timer, ...], event: TimerFired) -> tuple[Timer, ...]:
+    return tuple(
+        each._replace(running=False, fired=each.fired + 1) if (each.layer, each.key) == (event.layer, event.key) else each
+        for each in timers
+    )
+
+
+def _set(timers: tuple[Timer, ...], effect: SetTimer | CancelTimer, running: bool) -> tuple[Timer, ...]:
+    """The same timers, of which one runs, or does so no more."""
+    known = {(each.layer, each.key): each for each in timers}
+    name = effect.layer, effect.key
+    known[name] = known.get(name, Timer(*name, running, 0))._replace(running=running)
+    return tuple(known[name] for name in sorted(known, key=repr))

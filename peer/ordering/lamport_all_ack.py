@@ -210,6 +210,7 @@ class Promised(LamportAllAck):
     stamps: list[int] = field(default_factory=list)  # [member]: it will not stamp at or below this
     least: int = 0  # of all of them
     behind: int = 0  # how many have promised no more than that
+    told: int = 0  # what the others were told that this member has promised
 
     def __post_init__(self) -> None:
         if not self.stamps:
@@ -221,9 +222,11 @@ class Promised(LamportAllAck):
         if type(packet) is Block:
             self.clock.receive(packet.stamp)
             self.enqueue(packet)
+            self._promises(out.me, self.clock.time)  # here that is known at once, there with the next flush
         self._promises(arrival.source, packet.stamp)
 
     def holds(self, member: PeerId, block: Block) -> None:
+        self.told = block.stamp
         self._promises(member, block.stamp)
 
     def _promises(self, member: PeerId, stamp: int) -> None:
@@ -241,9 +244,9 @@ class Promised(LamportAllAck):
         return block.stamp <= self.least
 
     def on_flush(self, out: Out) -> None:
-        if self.clock.time > self.stamps[out.me]:
-            self._promises(out.me, self.clock.time)
-            out.down(SendAll(Promise(self.clock.time)))
+        if self.clock.time > self.told:
+            self.told = self.clock.time
+            out.down(SendAll(Promise(self.told)))
 
 
 @dataclass(slots=True)

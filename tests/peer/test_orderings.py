@@ -212,7 +212,7 @@ def test_promise_is_said_only_where_no_block_says_it():
     table = table_of("lamport_all_ack", "promise")
     table.arrive(0, 1, block(1, 0, 7))
     assert table.sent_by(0, Promise) == [(1, Promise(7)), (2, Promise(7))]
-    table.arrive(0, 1, block(1, 1, 7))
+    table.arrive(0, 2, block(2, 0, 5))
     assert len(table.sent_by(0, Promise)) == 2  # that is promised already
     multicast(table, 0, 0)
     assert len(table.sent_by(0, Promise)) == 2  # the block's own stamp promises as much
