@@ -40,7 +40,7 @@ from peer.core.errors import RunError, WireError
 from peer.core.settings import RunSettings
 from peer.drivers.contact import Contact
 from peer.drivers.control import CHUNK_BYTES, Connection
-from peer.drivers.switchboard import Switchboard
+from peer.drivers.switchboard import BROKEN, Switchboard
 
 PORT = 5678
 NAME = "comparison-server"
@@ -231,7 +231,7 @@ class Service:
     # What arrives.
 
     def _on_message(self, connection: Connection, message: Any, tail: bytes) -> None:
-        if message is None:
+        if message is BROKEN:
             self._left(connection)
             return
         try:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _read(label: str | None, path: Path, names: dict[str, int], drafts: dict[str
         raise EvidenceError(f"{path} cannot be read as rows: {error}") from None
 
 
-def _read_plain(draft: Draft, path: Path, first: list[str], rows, names: dict[str, int]) -> None:
+def _read_plain(draft: Draft, path: Path, first: list[str], rows: Any, names: dict[str, int]) -> None:
     if not (len(first) == 2 and not re.search(r"\d", first[1])):  # else a line of titles
         _add_row(draft, path, 1, first, names)
     for row in rows:
@@ -98,7 +99,7 @@ def _add_row(draft: Draft, path: Path, line: int, row: list[str], names: dict[st
         draft.numbers.append(number)
 
 
-def _read_deliveries(path: Path, rows, names: dict[str, int], drafts: dict[str, Draft]) -> list[Draft]:
+def _read_deliveries(path: Path, rows: Any, names: dict[str, int], drafts: dict[str, Draft]) -> list[Draft]:
     begun: dict[str, Draft] = {}
     for line, (peer, position, sender, number, time_s) in _fields(path, rows, DELIVERIES):
         draft = begun.get(peer) or drafts.get(peer)
@@ -117,7 +118,7 @@ def _read_deliveries(path: Path, rows, names: dict[str, int], drafts: dict[str, 
     return list(begun.values())
 
 
-def _read_sends(path: Path, rows, drafts: dict[str, Draft]) -> list[Draft]:
+def _read_sends(path: Path, rows: Any, drafts: dict[str, Draft]) -> list[Draft]:
     begun: dict[str, Draft] = {}
     for line, (peer, number, time_s, after) in _fields(path, rows, SENDS):
         draft = begun.setdefault(peer, drafts.get(peer) or Draft(peer, path, named=True))
@@ -130,7 +131,7 @@ def _read_sends(path: Path, rows, drafts: dict[str, Draft]) -> list[Draft]:
     return list(begun.values())
 
 
-def _fields(path: Path, rows, titles: list[str]) -> Iterator[tuple[int, list[str]]]:
+def _fields(path: Path, rows: Any, titles: list[str]) -> Iterator[tuple[int, list[str]]]:
     for row in rows:
         if row:
             line = rows.line_num

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 from group_manager.membership import Membership
-from peer.drivers.switchboard import Switchboard
+from peer.drivers.switchboard import BROKEN, Switchboard
 
 PORT = 5680
 LARGEST_REQUEST = 64 * 1024
@@ -34,8 +34,8 @@ class Service:
     def poll(self, timeout_s: float = POLL_S) -> None:
         """Answer what arrives within this time."""
         for connection, request, _ in self._board.poll(timeout_s):
-            if request is None:
-                continue  # a connection broke; a registration outlives it by its lease
+            if request is BROKEN:
+                continue  # a registration outlives the connection by its lease
             reply = self.membership.handle(request, monotonic())
             self._board.send(connection, _labelled(reply, request))
 

@@ -88,7 +88,7 @@ class Model:
         return build_layers(run, me)[0] if self.layer is None else self.layer.make(run, me, dict(self.options))
 
 
-def model(
+def model_of(
     ordering: str | type[Layer],
     variant: str | None = None,
     network: str | None = None,

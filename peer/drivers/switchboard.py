@@ -22,6 +22,8 @@ MOST_BACKLOG_BYTES = 8 * 1024 * 1024  # who reads so little that more than this 
 PROOF_S = 5.0  # for the first frame with a right tag
 DEAF_S = 0.25  # how long nobody is accepted after the system had no room for another connection
 
+BROKEN: Any = object()  # in place of a message: this connection is no more
+
 
 @dataclass
 class _Line:
@@ -58,7 +60,7 @@ class Switchboard:
         return self._listener.getsockname()[:2]
 
     def poll(self, timeout_s: float) -> Iterator[tuple[Connection, Any, bytes]]:
-        """What arrives within this time; the message None says that a connection broke."""
+        """What arrives within this time; the message BROKEN says that a connection broke."""
         now = monotonic()
         self._drop_unproven(now)
         if self._deaf_until is not None and now >= self._deaf_until:
@@ -74,7 +76,7 @@ class Switchboard:
             self._accept()
         broken, self._broken = self._broken, []
         for connection in broken:
-            yield connection, None, b""
+            yield connection, BROKEN, b""
 
     def send(self, connection: Connection, message: Any, tail: bytes = b"") -> None:
         """Send, or queue what the other side has no room for."""

@@ -229,6 +229,10 @@ def test_the_operator_names_a_process(write):
     assert [evidence.sender_name(log.sender) for log in evidence.logs] == ["ana", "bob"]
 
 
+def test_a_file_may_have_an_equals_sign_in_its_name(write):
+    assert load([write("loss=0.csv", "ana,1")]).logs[0].label == "loss=0"
+
+
 def test_numbers_that_do_not_fit_are_counted_from_the_smallest(write):
     text = f"ana,{10**30}\nbob,-3\nana,{10**30 + 1}\nbob,-2\ncy,7\n"
     evidence = load([write("ana.csv", text), write("bob.csv", text)])

@@ -198,6 +198,11 @@ def test_causal_order_includes_the_order_of_one_sender():
     assert named(finding) == ["a1", "a2"] and finding.witness["link"] == "multicast"
 
 
+def test_a_message_does_not_depend_on_itself_even_if_it_was_delivered_before_its_record():
+    assert find("causal", a="a1 +a1", b="a1").holds is True
+    assert find("causal", a="b1 a1 +a1", b="+b1 b1 a1").holds is True
+
+
 def test_causal_order_does_not_ask_a_process_for_its_own_where_it_does_not_deliver_them():
     logs = dict(a="+a1 b1", b="a1 +b1", c="a1 b1", self_delivery=False)
     assert find("causal", **logs).holds is True

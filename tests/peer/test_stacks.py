@@ -1,0 +1,156 @@
+"""The tables of layers, and stacks that are built from settings or refused in one sentence."""
+
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+
+from peer.core import guarantees
+from peer.core.errors import SettingsError
+from peer.core.layer import Layer
+from peer.core.settings import LayerSettings
+from peer.core.wire import packet_classes
+from peer.stacks import ORDERINGS, PLACES, WORKLOADS, build_layers, build_stack, promised, variant_class
+from tests.runs import NAMED, ORDERINGS_AND_VARIANTS, run_settings
+
+TABLES = [*PLACES.values(), WORKLOADS]
+ENTRIES = [(name, cls) for table in TABLES for name, cls in table.items()]
+VARIANTS = [variant_class(name, variant) for name, variant in ORDERINGS_AND_VARIANTS]
+CLASSES = [*{cls: None for _, cls in ENTRIES}, *VARIANTS]
+WORDS = {value for name, value in vars(guarantees).items() if name.isupper()}
+
+
+@pytest.mark.parametrize("name, cls", ENTRIES, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_layer_is_called_like_its_entry_and_its_file(name, cls):
+    assert cls.name == name and cls.__module__.rpartition(".")[2] == name
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_layer_is_a_slotted_dataclass(cls):
+    """So that its fields are all of its state."""
+    assert issubclass(cls, Layer) and is_dataclass(cls) and cls.__doc__
+    assert all("__dict__" not in vars(parent) for parent in cls.__mro__)
+    assert {name for parent in cls.__mro__ for name in getattr(parent, "__slots__", ())} == {f.name for f in fields(cls)}
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_layer_speaks_the_words_of_the_house(cls):
+    for words in (cls.needs, cls.gives, cls.loses):
+        assert isinstance(words, frozenset) and words <= WORDS
+    assert set(cls.packets) <= set(packet_classes().values())
+
+
+@pytest.mark.parametrize("cls", VARIANTS, ids=lambda cls: cls.__name__)
+def test_every_ordering_says_what_it_promises(cls):
+    assert cls.promises <= WORDS and {guarantees.VALIDITY, guarantees.INTEGRITY} <= cls.promises
+    assert all(need in WORDS and more <= WORDS for need, more in cls.promises_if.items())
+    if guarantees.TOTAL in cls.promises:
+        assert {guarantees.PREFIX, guarantees.AGREEMENT} <= cls.promises
+
+
+# -- what is built
+
+
+@pytest.mark.parametrize("ordering, variant", **NAMED)
+def test_every_variant_is_built(ordering, variant):
+    run = run_settings(ordering, variant)
+    layers = build_layers(run, 1)
+    assert [layer.name for layer in layers][-2:] == [ordering, "steady"]
+    assert type(layers[-2]) is variant_class(ordering, variant)
+    stack = build_stack(run, 1)
+    assert stack.me == 1 and stack.members == (0, 1, 2)
+
+
+def test_layers_are_fresh_each_time():
+    run = run_settings()
+    one, other = build_layers(run, 0), build_layers(run, 0)
+    assert one == other and not {id(layer) for layer in one} & {id(layer) for layer in other}
+
+
+def test_the_first_variant_is_the_default():
+    for name, ordering in ORDERINGS.items():
+        assert variant_class(name, None) is variant_class(name, ordering.variants[0])
+
+
+def test_a_place_may_be_empty():
+    run = run_settings("fifo")
+    bare = replace(run.stack, discovery=None, connection=None, overlay=None, membership=None, link=None, allow_unmet=True)
+    assert [layer.name for layer in build_layers(replace(run, stack=bare), 0)] == ["fifo", "steady"]
+
+
+def test_options_reach_their_layer():
+    run = run_settings("fixed_sequencer", link={"window": 5})
+    stack = replace(run.stack, ordering=LayerSettings("fixed_sequencer", {"sequencer": 2}))
+    layers = {layer.name: layer for layer in build_layers(replace(run, stack=stack), 0)}
+    assert layers["fixed_sequencer"].sequencer == 2 and layers["ack_resend"].window == 5
+
+
+# -- what is refused
+
+
+def refusal(run):
+    with pytest.raises(SettingsError) as refused:
+        build_stack(run, 0)
+    return str(refused.value)
+
+
+def with_stack(run, **changes):
+    return replace(run, stack=replace(run.stack, **changes))
+
+
+def test_a_need_that_nothing_meets():
+    run = run_settings("lamport_all_ack", link_name="direct")
+    assert refusal(run) == (
+        "stack: lamport_all_ack needs fifo links; nothing below gives it (below: group_manager, ready_ack, full_mesh,"
+        " direct, static). Use ack_resend, or set stack.allow_unmet to watch it fail."
+    )
+    build_stack(with_stack(run, allow_unmet=True), 0)
+
+
+def test_needs_may_only_be_met_from_below():
+    run = run_settings("fifo")
+    assert "full_mesh needs ready pairs" in refusal(with_stack(run, connection=None))
+    assert "ready_ack needs addresses" in refusal(with_stack(run, discovery=None))
+    assert "(below: nothing)" in refusal(with_stack(run, discovery=None))
+
+
+def test_links_without_order_are_no_fifo_links():
+    run = run_settings("lamport_all_ack", link={"order": "none"})
+    assert "lamport_all_ack needs fifo links" in refusal(run)
+    build_stack(run_settings("unordered", link={"order": "none"}), 0)
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"link": LayerSettings("carrier_pigeon")}, "stack.link: unknown link 'carrier_pigeon'; known are direct, ack_resend"),
+        ({"link": LayerSettings("direct", {"speed": 3})}, "stack.link.speed: direct has no option 'speed'"),
+        (
+            {"ordering": LayerSettings("fifo", {"variant": "loud"})},
+            "ordering_options.variant: fifo has no variant 'loud'; known are plain",
+        ),
+        ({"ordering": LayerSettings("alphabetical")}, "stack.ordering: unknown ordering 'alphabetical'; known are unordered"),
+    ],
+)
+def test_refusals(changes, sentence):
+    assert refusal(with_stack(run_settings("fifo"), **changes)).startswith(sentence)
+
+
+def test_an_unknown_workload():
+    run = run_settings("fifo")
+    assert "unknown workload 'idle'" in refusal(replace(run, workload=replace(run.workload, kind="idle")))
+
+
+# -- what is promised
+
+
+def test_promises_follow_what_the_link_gives():
+    over_reliable = promised(run_settings("unordered"))
+    over_direct = promised(run_settings("unordered", link_name="direct"))
+    assert over_reliable == {"validity", "integrity", "agreement"} and over_direct == {"validity", "integrity"}
+    assert promised(run_settings("fifo")) - promised(run_settings("fifo", link_name="direct")) == {"agreement"}
+
+
+def test_variants_promise_for_themselves():
+    uniform = {"uniform_agreement", "uniform_total"}
+    assert uniform <= promised(run_settings("lamport_all_ack", "explicit"))
+    assert not uniform & promised(run_settings("lamport_all_ack", "promise"))
