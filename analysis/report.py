@@ -1,12 +1,14 @@
 """The report of one or several runs in plain text: what ran, who saw what in which order, how long it took, its cost.
 
-    heading, comparison, latency and cost of all runs side by side; then for each run its verdict in words, the logs
-    where they part, latencies by regions beside their floors, and how far the emulated network can be trusted
+    all runs side by side: what ran, how disordered it was, how long messages took, what they cost
+    then of each run: its verdict in words, the logs where they part, latencies by regions beside their floors, and
+    how far the emulated network is to be trusted
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -19,43 +21,280 @@ from comparison_server.finding import Finding
 from comparison_server.rounds import Rounds
 from comparison_server.verdict import Verdict, describe
 
-SHOWN_BEFORE, SHOWN_AFTER = 2, 6  # positions around the first at which the logs part
+SHOWN_BEFORE, SHOWN_AFTER = 2, 7  # positions around the first one at which the logs part
 MOST_COLUMNS = 8  # of logs side by side
 MOST_REGION_PAIRS = 40
 TOO_LATE = 0.1  # an emulated delay is not to be trusted where lateness is a larger share of it
+UNKNOWN = "-"
 
-Row = Sequence[str]
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How long the messages of one run took."""
+
+    sites: pd.DataFrame  # at the sender itself, and at the others
+    regions: pd.DataFrame  # the same by regions
 
 
 def report(runs: Sequence[Run]) -> Iterator[str]:
     """The report, a section at a time."""
-    yield _title("Runs of multicast orderings" if len(runs) > 1 else f"A run of {runs[0].title}", "=")
-    yield _heading(runs)
-    judged = [(number, run) for number, run in enumerate(runs, 1) if run.verdict]
-    if judged:
-        yield _comparison(judged)
-    tables = [measures.pairs_with_floors(run) for run in runs]
-    yield _latency_side_by_side(runs, tables)
+    latencies = [_latencies(run) for run in runs]
+    yield _title(f"A run of {runs[0].title}" if len(runs) == 1 else f"{len(runs)} runs of multicast orderings", "=")
+    yield _what_ran(runs)
+    yield from _comparison(runs)
+    yield _latency_side_by_side(runs, latencies)
     yield _costs(runs)
-    for number, (run, pairs) in enumerate(zip(runs, tables), 1):
-        yield _title(f"Run {number}: {run.title}", "-")
+    for number, (run, of_run) in enumerate(zip(runs, latencies), 1):
+        yield _title(f"Run {number}: {run.title}" if len(runs) > 1 else "In words", "-")
         yield _verdict(run)
-        yield _divergence(run)
-        yield _latency_by_regions(run, pairs)
+        yield _parting(run)
+        yield _latency_by_regions(run, of_run)
         yield _lateness(run)
 
 
-# What ran
+# All runs side by side
 
 
-def _heading(runs: Sequence[Run]) -> str:
-    """What all runs have in common, and a table of the rest."""
+def _what_ran(runs: Sequence[Run]) -> str:
+    """What all runs have in common, and a table of where they differ."""
     facts = [_facts(run) for run in runs]
     same = [name for name in facts[0] if len({each[name] for each in facts}) == 1]
-    lines = [f"{name + ':':<12}{facts[0][name]}" for name in same if facts[0][name] and len(runs) > 1 or name in same]
-    lines = [line for line in lines if not line.endswith(":")]
-    if len(runs) == 1:
-        return _paragraph(lines)
     differ = [name for name in facts[0] if name not in same]
-    rows = [[str(number), *(each[name] for name in differ)] for number, each in enumerate(facts, 1)]
-    return _paragraph(lines) + _table(["run", *differ], rows)
+    text = "".join(f"{name:<12}{facts[0][name]}\n" for name in same)
+    if differ:
+        text += "\n" + _table(["run", *differ], [[n, *map(each.get, differ)] for n, each in enumerate(facts, 1)])
+    return text + "\n"
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """What a person wants to know of a run before anything else."""
+    scenario, settings = run.scenario.get("scenario") or {}, run.settings
+    workload, network, versions = settings.workload, settings.network, run.scenario.get("versions") or {}
+    chances = {"loss": network.loss, "duplicates": network.duplicate, "reordering": network.reorder}
+    faults = [f"{share * 100:g} % {what}" for what, share in chances.items() if share]
+    if network.jitter_ms:
+        faults.append(f"jitter up to {network.jitter_ms:g} ms")
+    where = dict.fromkeys(settings.regions)
+    return {
+        "ordering": run.title,
+        "scenario": str(scenario.get("name", UNKNOWN)),
+        "world": str(run.scenario.get("world", UNKNOWN)),
+        "seed": settings.seed,
+        "peers": f"{len(run.peers)} in {', '.join(where)}",
+        "workload": f"{workload.kind}, {workload.messages} messages of {workload.size_bytes} bytes each",
+        "network": f"{scenario.get('planet', UNKNOWN)}{''.join(f', {fault}' for fault in faults)}",
+        "commit": str(run.scenario.get("commit") or UNKNOWN)[:12],
+        "python": f"{versions.get('python', UNKNOWN)} on {versions.get('platform', UNKNOWN)}",
+        "folder": str(run.folder),
+    }
+
+
+def _comparison(runs: Sequence[Run]) -> Iterator[str]:
+    judged = [(number, run) for number, run in enumerate(runs, 1) if run.verdict]
+    if judged:
+        table = comparison([run.verdict for _, run in judged], [run.measures for _, run in judged])
+        columns = [[Text.from_markup(str(cell)).plain for cell in column.cells] for column in table.columns]
+        rows = [[number, *row] for (number, _), row in zip(judged, zip(*columns))]
+        yield f"{table.title}\n\n" + _table(["run", *(str(column.header) for column in table.columns)], rows) + "\n"
+
+
+def _latency_side_by_side(runs: Sequence[Run], latencies: Sequence[Latencies]) -> str:
+    rows = []
+    for number, (run, of_run) in enumerate(zip(runs, latencies), 1):
+        for row in of_run.sites.itertuples():
+            rows.append([number, run.title, "at the sender" if row.own else "at the others", *_numbers(row)])
+    titles = ["run", "ordering", "where", *NUMBERS]
+    return "How long did a message take, from the multicast to the delivery?\n\n" + _table(titles, rows) + "\n"
+
+
+def _costs(runs: Sequence[Run]) -> str:
+    rows = []
+    for number, run in enumerate(runs, 1):
+        spent = [_number(amount, 2) for amount in measures.cost(run).values()]
+        rate = measures.throughput(run)["deliveries_per_s"].min()
+        rows.append([number, run.title, *spent, _number(rate, 0)])
+    titles = ["run", "ordering", "datagrams", "packets", "bytes", "resends", "deliveries_per_s"]
+    says = "What did a delivery cost, handshakes and ends included, and how many did the slowest peer make?"
+    return f"{says}\n\n{_table(titles, rows)}\n"
+
+
+# One run
+
+
+def _verdict(run: Run) -> str:
+    text = f"Where the peers were: {_places(run.peers)}.\n"
+    if run.partial:
+        why = (run.verdict.get("error") or {}).get("sentence", "nothing says why")
+        text += f"This run did not come to its end: {why}.\n"
+    if not run.verdict:
+        return text + "It was cut before it was judged.\n\n"
+    return f"{text}\n{describe(_verdict_of(run.verdict))}\n\n"
+
+
+def _places(peers: Iterable[Peer]) -> str:
+    places: dict[str, list[str]] = {}
+    for peer in peers:
+        places.setdefault(peer.region or "an unknown region", []).append(str(peer.number))
+    return "; ".join(f"{', '.join(numbers)} in {region}" for region, numbers in places.items())
+
+
+def _verdict_of(document: Mapping[str, Any]) -> Verdict:
+    """The verdict that `verdict.json` was written from."""
+    on_time, messages = document["on_time"], document["messages_per_peer"]
+    return Verdict(
+        ordering=":".join(filter(None, (document["ordering"], document.get("variant")))),
+        world=document["world"],
+        peers=document["peers"],
+        messages_per_peer=messages,
+        rounds=_rounds(document),
+        up_rounds=document["up"] and _rounds(document["up"]),
+        complete=document["complete"],
+        inversions=document["inversions"],
+        first_divergence=document["first_divergence"],
+        on_time=on_time,
+        promised=frozenset(name for name, each in document["properties"].items() if each["promised"]),
+        findings={
+            name: Finding(*(each[part] for part in ("holds", "violations", "witness", "sentence")))
+            for name, each in document["properties"].items()
+        },
+        sorted_at_the_end=[label for label, share in on_time.items() if share == 0 and (messages or 0) > 1],
+    )
+
+
+def _rounds(counts: Mapping[str, Any]) -> Rounds | None:
+    if counts["rounds"] is None:
+        return None
+    names = ("rounds", "out_of_order_rounds", "short_rounds", "disordered_rounds")
+    return Rounds(*(counts[name] for name in names), first=None, first_disordered=None)
+
+
+def _parting(run: Run) -> str:
+    """The logs side by side around the first position at which they do not all hold the same."""
+    parting = run.verdict.get("first_divergence")
+    if parting is None:
+        return ""
+    first = parting["position"]
+    end = max(peer.start + peer.delivered for peer in run.peers)
+    shown = range(max(0, first - SHOWN_BEFORE), min(end, first + SHOWN_AFTER + 1))
+    alike: dict[tuple[str, ...], list[str]] = {}  # peers whose logs hold the same there share a column
+    for peer in run.peers:
+        alike.setdefault(_held(run, peer, shown), []).append(str(peer.number))
+    columns = list(alike)[:MOST_COLUMNS]
+    rows = [
+        [position, *held, "" if len(set(held) - {""}) == 1 else "<"]
+        for position, *held in zip(shown, *columns)
+    ]
+    titles = ["position", *(f"peer{'s'[: len(alike[column]) > 1]} {_few(alike[column])}" for column in columns), ""]
+    text = f"Where the logs part (sender:number; {UNKNOWN} has ended; < marks positions that differ)\n\n"
+    more = f"Logs of another {len(alike) - len(columns)} kinds are not shown.\n" if len(alike) > len(columns) else ""
+    return f"{text}{_table(titles, rows)}{more}\n"
+
+
+def _held(run: Run, peer: Peer, shown: range) -> tuple[str, ...]:
+    """What a peer's log holds at some positions of the group's order."""
+    table = run.deliveries_of(peer)
+    table = table.iloc[max(0, shown.start - peer.start) : max(0, shown.stop - peer.start)]
+    there = {peer.start + row.position: f"{row.sender}:{row.number}" for row in table.itertuples()}
+    return tuple(there.get(position, UNKNOWN if position >= peer.start else "") for position in shown)
+
+
+def _few(peers: Sequence[str]) -> str:
+    return ", ".join(peers) if len(peers) <= 4 else f"{', '.join(peers[:3])} and {len(peers) - 3} more"
+
+
+def _latency_by_regions(run: Run, latencies: Latencies) -> str:
+    regions = latencies.regions
+    if not len(regions):
+        return "No latencies are known: no delivery goes with a recorded multicast.\n\n"
+    shown = regions.nlargest(MOST_REGION_PAIRS, "p50_s").sort_index()
+    rows = [[row.origin, row.target if not row.own else "itself", row.deliveries, *_numbers(row)] for row in shown.itertuples()]
+    text = "Latencies by regions, from the sender's to the receiver's\n\n"
+    text += _table(["from", "to", "deliveries", *NUMBERS], rows)
+    if len(shown) < len(regions):
+        text += f"Of {len(regions)} rows these are the {len(shown)} with the longest p50.\n"
+    return f"{text}{_about_floors(run)}\n"
+
+
+def _about_floors(run: Run) -> str:
+    floor, alone = measures.floor_s(run), measures.alone_s(run)
+    if not run.shared_clock:
+        text = "The peers have clocks of their own, so only what a sender delivered itself can be timed.\n"
+    elif floor is None:
+        text = "No floors are known for this ordering over this network.\n"
+    else:
+        text = ""
+    if floor is not None:
+        text += (
+            f"The floor is what the one-way delays leave of {run.title}, at any load: {floor.mean() * 1000:.1f} ms in"
+            f" the mean of all pairs; a message alone in the group takes {alone.mean() * 1000:.1f} ms.\n"
+        )
+    return text
+
+
+def _lateness(run: Run) -> str:
+    late = measures.lateness(run)
+    if run.settings.delays_s is None or not len(late):
+        return ""
+    p99_s, worst_s = late["p99_s"].max(), late["worst_s"].max()
+    delays = [delay for a, row in enumerate(run.settings.delays_s) for b, delay in enumerate(row) if a != b]
+    close = [delay for delay in delays if delay * TOO_LATE < p99_s]
+    text = (
+        f"The emulated network handed datagrams in late by {late['p50_s'].max() * 1000:.3f} ms (p50),"
+        f" {p99_s * 1000:.3f} ms (p99) and {worst_s * 1000:.3f} ms at worst, at the peer with the latest.\n"
+    )
+    if close:
+        text += (
+            f"WARNING: for {len(close)} of {len(delays)} pairs that p99 is more than {TOO_LATE:.0%} of the delay"
+            f" ({min(close) * 1000:.3f} to {max(close) * 1000:.3f} ms). Do not trust the latencies of these.\n"
+        )
+    return f"{text}\n"
+
+
+# Latencies as rows
+
+NUMBERS = ["p50_ms", "p99_ms", "max_ms", "floor_ms", "p50/floor"]
+
+
+def _latencies(run: Run) -> Latencies:
+    """Own deliveries first; a site's own from those between two peers of one region."""
+    table = measures.latencies(run)
+    table["own"] = table["sender"] == table["receiver"]
+    region = {peer.number: peer.region for peer in run.peers}
+    order = pd.CategoricalDtype(list(dict.fromkeys(region.values())))
+    for end, peer in (("origin", "sender"), ("target", "receiver")):
+        table[end] = table[peer].map(region).astype(order)
+    by_regions = measures.summary(table, ["own", "origin", "target"])
+    return Latencies(_own_first(measures.summary(table, ["own"])), _own_first(by_regions))
+
+
+def _own_first(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["deliveries"] > 0].sort_values("own", ascending=False, kind="stable", ignore_index=True)
+
+
+def _numbers(row: Any) -> list[str]:
+    ratio = row.p50_s / row.floor_s if row.floor_s > 0 else None
+    return [_number(value * 1000, 3) for value in (row.p50_s, row.p99_s, row.max_s, row.floor_s)] + [_number(ratio, 2)]
+
+
+# Text
+
+
+def _title(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n\n"
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return UNKNOWN if value is None or pd.isna(value) else f"{value:,.{decimals}f}"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns of text to the left, columns of numbers to the right."""
+    cells = [list(titles), *([str(cell) for cell in row] for row in rows)]
+    columns = list(zip(*cells))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(cell[:1].isdigit() or cell in (UNKNOWN, "") for cell in column[1:]) for column in columns]
+    lines = (
+        "  ".join(f"{cell:{'>' if to_right else '<'}{width}}" for cell, width, to_right in zip(row, widths, right))
+        for row in cells
+    )
+    return "".join(f"  {line}".rstrip() + "\n" for line in lines)

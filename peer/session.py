@@ -12,7 +12,7 @@ from typing import Any
 
 from peer.core.commands import Close, Command, Counts, Prepare, Reached, Rejected, Release, Stop
 from peer.core.effects import Ask, Effect
-from peer.core.errors import LabError
+from peer.core.errors import LabError, SettingsError
 from peer.core.events import Commanded
 from peer.core.host import Host
 from peer.core.news import Drained, GroupReady, PairRefused
@@ -101,6 +101,8 @@ class Session:
             return [self._tell(Rejected(command.run, "busy", f"{self.name} is busy with run {self.run}"))]
         try:
             settings = from_json(RunSettings, command.settings)
+            if not 0 <= command.me < len(settings.members):
+                raise SettingsError(f"it has no member {command.me}")
             stack = build_stack(settings, command.me)
         except (LabError, TypeError) as error:
             return [self._tell(Rejected(command.run, "settings", f"{self.name} cannot play this run: {error}"))]

@@ -32,6 +32,18 @@ class Block(Packet):
         """The place of the sender's next block; an END takes one place, like a message."""
         return self.first + (self.count or 1)
 
+    def check(self) -> None:
+        """What the wire brought: raise WireError unless the body is as long as the block says."""
+        if self.size or not self.count:
+            expected = self.count * self.size
+        else:
+            table = 4 * self.count
+            if len(self.body) < table:
+                raise WireError("block", "the table of lengths is cut")
+            expected = table + sum(struct.unpack_from(f"<{self.count}I", self.body))
+        if len(self.body) != expected:
+            raise WireError("block", f"{len(self.body)} bytes instead of {expected}")
+
 
 register(1, Block)
 
@@ -54,16 +66,3 @@ def unpack(block: Block) -> list[bytes]:
         messages.append(body[at : at + length])
         at += length
     return messages
-
-
-def check(block: Block) -> None:
-    """Raise WireError unless the body is as long as the block says."""
-    if block.size or not block.count:
-        expected = block.count * block.size
-    else:
-        table = 4 * block.count
-        if len(block.body) < table:
-            raise WireError("block", "the table of lengths is cut")
-        expected = table + sum(struct.unpack_from(f"<{block.count}I", block.body))
-    if len(block.body) != expected:
-        raise WireError("block", f"{len(block.body)} bytes instead of {expected}")

@@ -148,7 +148,7 @@ def _build(cls: type, value: Any, path: str) -> Any:
 
 def _value(spec: Any, value: Any, path: str) -> Any:
     nested = _NESTED_CLASSES.get(str(spec.type).split(" |")[0])
-    if nested is not None and value is not None:
+    if nested is not None and (value is not None or "None" not in spec.type):
         return _build(nested, value, path)
     return _tuples(value) if "tuple" in str(spec.type) else value
 

@@ -30,7 +30,10 @@ DEEPEST = 4  # how many packets may lie one inside the other
 
 
 class Packet:
-    """The mark of a packet class: a slotted dataclass whose fields have the types above."""
+    """The mark of a packet class: a slotted dataclass whose fields have the types above.
+
+    A class whose fields must fit each other has a method `check`, which raises WireError.
+    """
 
     __slots__ = ()
 
@@ -39,7 +42,7 @@ class Codec:
     """How one packet class becomes bytes and back."""
 
     def __init__(self, cls: type[Packet], kind: int) -> None:
-        self.cls, self.kind = cls, kind
+        self.cls, self.kind, self.checks = cls, kind, hasattr(cls, "check")
         hints = get_type_hints(cls, include_extras=True)
         layout, numbers, lists, self.tail, self.tail_is_packet = "", [], [], None, False
         names = [f.name for f in fields(cls)]
@@ -125,7 +128,10 @@ class Codec:
             values.append(_decode(data[at:], depth + 1))
         else:
             values.append(bytes(data[at:]))
-        return self.cls(*values)
+        packet = self.cls(*values)
+        if self.checks:
+            packet.check()
+        return packet
 
 
 _CODECS: dict[type, Codec] = {}

@@ -90,6 +90,7 @@ class Pair:
     ahead: dict = field(default_factory=dict)  # number -> body received beyond a gap (None once handed up)
     owed: int = 0  # packets received that no acknowledgement has covered
     urgent: bool = False  # a gap or a duplicate: acknowledge at the end of the turn
+    listed: bool = False  # something came in this turn: it is among those to whom an acknowledgement may be owed
     ack_set: bool = False  # the timer of a late acknowledgement runs
     joining: dict = field(default_factory=dict)  # whole -> {index: data}
 
@@ -184,7 +185,8 @@ class AckResend(Layer):
         if type(packet) is Ack:
             return
         number = packet.number
-        if not pair.owed and not pair.urgent:
+        if not pair.listed:
+            pair.listed = True
             self.owing.append(source)
         if number == pair.expected:
             pair.owed += 1
@@ -287,6 +289,7 @@ class AckResend(Layer):
             return
         for peer in self.owing:
             pair = self.pairs[peer]
+            pair.listed = False
             if pair.urgent or pair.owed >= ACK_EVERY:
                 self._send_ack(peer, pair, out)
             elif pair.owed and not pair.ack_set:

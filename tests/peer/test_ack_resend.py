@@ -142,6 +142,27 @@ def test_few_are_acknowledged_together_after_a_little_while():
     assert [ack for _, ack in table.pass_time(0.1).sent_by(1, Ack)] == [Ack(3, 0)]
 
 
+@pytest.mark.parametrize("together", [1, 3, 8, 20])
+def test_many_are_acknowledged_before_their_time(together):
+    """Eight that are owed leave in an acknowledgement of their own, whether they came in one turn or in many."""
+    table = table_of(rtt_s=1.0)
+    packets = [Data(number, 0, 0, Word(str(number))) for number in range(40)]
+    for first in range(0, 40, together):
+        table.arrive(1, 0, *packets[first : first + together])
+    turns_until_eight = -(-8 // together)
+    assert [ack.upto for _, ack in table.sent_by(1, Ack)] == list(range(0, 41, together * turns_until_eight))[1:]
+    assert len(table.sent_by(1, Ack)) >= 2 and table.now_s == 0
+
+
+@pytest.mark.parametrize("late", [Data(1, 0, 0, Word("again")), Data(9, 0, 0, Word("after a gap"))])
+def test_a_duplicate_or_a_gap_is_answered_at_once_though_an_acknowledgement_is_due_soon(late):
+    table = table_of(rtt_s=1.0)
+    table.arrive(1, 0, Data(0, 0, 0, Word("a")), Data(1, 0, 0, Word("b")))
+    assert table.sent_by(1, Ack) == []
+    table.arrive(1, 0, late)
+    assert [(ack.upto, bool(ack.mask)) for _, ack in table.sent_by(1, Ack)] == [(2, late.number == 9)]
+
+
 def test_a_gap_is_shown_at_once():
     table = send(table_of(fates={(0, 1): "x"}), 0, 1, "a", "b")
     for _ in range(2):

@@ -154,6 +154,7 @@ def test_more_than_it_takes_is_queued_and_sent_when_there_is_room():
     for number in range(parts):  # nobody reads meanwhile: more than both sockets' buffers hold
         client.connection.send(number, bytes(100_000))
     until(lambda: len(echo.heard) == parts, lambda: (echo.poll(), client.connection.write()))
+    assert not echo.board.flushed()
     until(lambda: len(client.inbox) == parts, client._step)
     assert [message for message, _ in client.inbox] == list(range(parts))
     assert all(tail == bytes(100_000) for _, tail in client.inbox)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from peer.core.blocks import Block, check, unpack
+from peer.core.blocks import Block, unpack
 from peer.core.commands import Release
 from peer.core.effects import Deliver, RecordMulticast, SetTimer
 from peer.core.events import Commanded, TimerFired
@@ -189,7 +189,7 @@ def test_messages_are_as_long_as_they_should_be_and_a_matter_of_seed_and_peer():
         bench = Bench("burst", me=me, seed=seed, messages=10, size_bytes=100)
         bench.release()
         block = bench.own(0)
-        check(block)
+        block.check()
         messages = [bytes(message) for message in unpack(block)]
         assert len(messages) == 10 and {len(message) for message in messages} == {100}
         assert said.setdefault((seed, me), messages) == messages

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.core.blocks import HEAD_BYTES, Block, check, pack, unpack
+from peer.core.blocks import HEAD_BYTES, Block, pack, unpack
 from peer.core.errors import WireError
 from peer.core.wire import size_of
 
@@ -24,7 +24,7 @@ def block_of(messages):
 @given(MESSAGES)
 def test_messages_survive(messages):
     block = block_of(messages)
-    check(block)
+    block.check()
     assert [bytes(message) for message in unpack(block)] == messages
     assert block.following == 100 + len(messages)
 
@@ -39,7 +39,7 @@ def test_equal_sizes_need_no_table():
 
 def test_an_end_takes_one_place():
     end = Block(1, 20, 0, 0, 5, b"")
-    check(end)
+    end.check()
     assert end.following == 21 and list(unpack(end)) == []
 
 
@@ -53,14 +53,14 @@ def test_a_body_of_another_length_is_refused(messages, change):
     body = block.body[:change] if change < 0 else block.body + bytes(change)
     if len(body) != len(block.body):
         with pytest.raises(WireError, match="^block: "):
-            check(replace(block, body=body))
+            replace(block, body=body).check()
 
 
 @given(count=st.integers(0, 2**32 - 1), size=st.integers(0, 2**32 - 1), body=st.binary(max_size=100))
 def test_what_is_not_refused_can_be_unpacked(count, size, body):
     block = Block(1, 0, count, size, 1, body)
     try:
-        check(block)
+        block.check()
     except WireError:
         return
     messages = list(unpack(block))

@@ -43,6 +43,8 @@ def test_what_is_left_out_has_its_default():
         (RunSettings, {"stack": {"link": {"nam": "x"}}}, "stack.link.nam: unknown setting; known are name, options"),
         (RunSettings, {"stack": {"link": "direct"}}, "stack.link: expected an object, found 'direct'"),
         (RunSettings, {"workload": [1]}, "workload: expected an object, found [1]"),
+        (RunSettings, {"stack": None}, "stack: expected an object, found None"),
+        (StackSettings, {"ordering": None}, "ordering: expected an object, found None"),
         (RunSettings, [], "RunSettings: expected an object, found []"),
         (RunSettings, None, "RunSettings: expected an object, found None"),
     ],

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import peer.stacks  # noqa: F401  (all packets are registered)
-from peer.core.blocks import Block
+from peer.core.blocks import Block, pack
 from peer.core.errors import WireError
 from peer.core.wire import (
     DEEPEST,
@@ -68,10 +68,37 @@ def values(form, depth):
     return st.floats(allow_nan=False) if code == "d" else st.integers(0, (1 << BITS[code]) - 1)
 
 
+def blocks():
+    """Blocks whose bodies are as long as they say; any other is refused."""
+    messages = st.lists(st.binary(max_size=9), max_size=9) | st.lists(st.binary(min_size=5, max_size=5), max_size=9)
+    numbers = [st.integers(0, (1 << bits) - 1) for bits in (8, 32, 64)]
+    return st.builds(
+        lambda said, sender, first, stamp: Block(sender, first, len(said), *_in_place(said, stamp)), messages, *numbers
+    )
+
+
+def _in_place(said, stamp):
+    size, body = pack(said) if said else (0, b"")
+    return size, stamp, body
+
+
 def packets_of(cls, depth=1):
     """Packets of one class."""
+    if cls is Block:
+        return blocks()
+    if cls is Block:
+        return blocks()
     hints = get_type_hints(cls, include_extras=True)
     return st.builds(cls, **{f.name: values(hints[f.name], depth) for f in fields(cls)})
+
+
+@st.composite
+def blocks(draw):
+    """Blocks whose body is what they say: no other is let in."""
+    messages = draw(st.lists(st.binary(min_size=1, max_size=20), max_size=5))
+    size, body = pack(messages) if messages else (0, b"")
+    sender, first, stamp = (draw(st.integers(0, (1 << bits) - 1)) for bits in (8, 32, 64))
+    return Block(sender, first, len(messages), size, stamp, body)
 
 
 def packets(depth=1):
@@ -167,6 +194,8 @@ def test_cut_packets_with_a_fixed_end(packet, data):
         (encode(Ack(1, 2))[:-1], "cut"),
         (encode(Ack(1, 2)) + b"!", "overlong"),
         (encode(Data(0, 0, 0, Ack(1, 2)))[:-13], "empty"),
+        (encode(Block(1, 2, 3, 4, 5, b"x" * 12))[:-1], "block"),
+        (encode(Numbered(7, Block(1, 2, 3, 0, 5, b"x" * 11))), "block"),
         (encode(Everything(1, 2, 3.0, True, (), "ä", (), b"")).replace("ä".encode(), b"\xff\xff"), "text"),
     ],
 )
