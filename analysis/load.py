@@ -27,6 +27,7 @@ from peer.core.settings import RunSettings, from_json
 from peer.core.trace import DELIVERED, RELEASED, read_header
 
 PARTIAL = "partial"  # a file of this name marks a folder whose run did not come to its end
+VERDICT = ("ordering", "world", "peers", "messages_per_peer", "rounds", "up", "complete", "on_time", "properties")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,11 @@ def load(folder: Path | str, *, partial: bool = False) -> Run:
     if not (folder / "scenario.json").is_file():
         raise SettingsError("this is not the folder of a run: it holds no scenario.json", file=str(folder))
     is_partial = (folder / PARTIAL).exists()
-    scenario = _document(folder / "scenario.json")
-    settings = _settings(folder / "scenario.json", scenario)
+    scenario = _document(folder / "scenario.json", "settings")
+    settings = _settings(folder / "scenario.json", scenario["settings"])
     verdict, measures = (
-        {} if is_partial and not path.exists() else _document(path)
-        for path in (folder / "verdict.json", folder / "measures.json")
+        {} if is_partial and not path.exists() else _document(path, *holds)
+        for path, holds in ((folder / "verdict.json", VERDICT), (folder / "measures.json", ()))
     )
     if is_partial and not partial:
         why = (verdict.get("error") or {}).get("sentence", "the run did not come to its end")
@@ -135,7 +136,8 @@ def load(folder: Path | str, *, partial: bool = False) -> Run:
 # Documents
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path, *holds: str) -> dict[str, Any]:
+    """The object in a file, which holds at least these."""
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -143,15 +145,15 @@ def _document(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SettingsError(f"is damaged: {error}", file=str(path)) from None
     if not isinstance(document, dict):
-        raise SettingsError("is damaged: it does not hold an object", file=str(path))
+        raise SettingsError("is damaged: it holds no object", file=str(path))
+    if lacking := [name for name in holds if name not in document]:
+        raise SettingsError(f"is damaged: it holds no {lacking[0]!r}", file=str(path))
     return document
 
 
-def _settings(path: Path, scenario: Mapping[str, Any]) -> RunSettings:
+def _settings(path: Path, written: Any) -> RunSettings:
     try:
-        return from_json(RunSettings, scenario["settings"])
-    except KeyError as error:
-        raise SettingsError(f"is damaged: it holds no {error}", file=str(path)) from None
+        return from_json(RunSettings, written)
     except (LabError, TypeError) as error:
         raise SettingsError(f"tells settings that this version does not know: {error}", file=str(path)) from None
 

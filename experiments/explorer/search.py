@@ -74,7 +74,8 @@ def explore(
     model = model_of(
         ordering, variant, network, peers, messages, options=options, duplicates=duplicates, firings=firings
     )
-    return Search(model, judged(model, check), max_states, progress).run()
+    with _no_garbage_collection():
+        return Search(model, judged(model, check), max_states, progress).run()
 
 
 def judged(model: Model, check: Sequence[str] | None) -> tuple[str, ...]:
@@ -105,13 +106,12 @@ class Search:
 
     def run(self) -> Explored:
         """Look at every state, or as many as are allowed, or until a violation is found."""
-        with _no_garbage_collection():
-            try:
-                self._look_at_all()
-            except _Found as found:
-                return self._explored("a violation was found", found.violation, found.state)
-            except Full:
-                return self._explored(f"a peer can be in more than {MOST_SITUATIONS} situations")
+        try:
+            self._look_at_all()
+        except _Found as found:
+            return self._explored("a violation was found", found.violation, found.state)
+        except Full:
+            return self._explored(f"a peer can be in more than {MOST_SITUATIONS} situations")
         return self._explored(f"more than {self.max_states} states" if self._full() else "")
 
     def _explored(self, stopped: str, violation: Violation | None = None, state: int | None = None) -> Explored:
@@ -149,15 +149,15 @@ class Search:
         All peers' turns are taken everywhere; a reduction that leaves some of them out would belong here.
         """
         parents, turns_of, max_states = self.parents, self.space.turns, self.max_states
-        peers = [(peer, peer.turns) for peer in self.space.peers]
-        shifts = [peer.shift for peer in self.space.peers]
+        peers = self.space.peers
+        shifts, known = [peer.shift for peer in peers], [peer.turns for peer in peers]
         for state in states:
             if len(parents) > max_states:
                 return
             situations = [state >> shift & MASK for shift in shifts]
             taken = 0
-            for (peer, known), situation in zip(peers, situations):
-                turns = known[situation] or turns_of(peer, situation)
+            for peer, turns, situation in zip(peers, known, situations):
+                turns = turns[situation] or turns_of(peer, situation)
                 taken += len(turns)
                 for change, told, arrivals in turns:
                     after = state + change
@@ -207,8 +207,8 @@ class Search:
     def _turn_between(self, before: int, after: int) -> Iterator[Step]:
         situations = self.space.situations(before)
         for peer, situation in zip(self.space.peers, situations):
-            for outcome, turn in zip(peer.outcomes(situation), self.space.turns(peer, situation)):
-                if before + turn.change + sum(table[situations[target]] for target, table in turn.arrivals) == after:
+            for outcome, (change, _, arrivals) in zip(peer.outcomes(situation), self.space.turns(peer, situation)):
+                if before + change + sum(arriving[situations[target]] for target, arriving in arrivals) == after:
                     choices, late = peer.way_to(situation, outcome)
                     yield from (self._step(peer.me, choice) for choice in choices)
                     yield TurnEnd(peer.me, late)
@@ -216,11 +216,12 @@ class Search:
         raise AssertionError("no turn leads there")
 
     def _step(self, me: PeerId, choice: Choice) -> Step:
-        event = self.space.events.all[choice.event]
-        if choice.event == MULTICAST:
+        number, _, copy = choice
+        event = self.space.events.all[number]
+        if number == MULTICAST:
             return Multicast(me)
         if type(event) is PacketArrived:
-            return Arrival(me, event.source, event.packet, choice.copy)
+            return Arrival(me, event.source, event.packet, copy)
         return Firing(me, event.layer, event.key)
 
 

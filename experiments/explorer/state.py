@@ -14,7 +14,7 @@ states between turns. And a turn need not go on where ending it changes nothing:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -33,6 +33,14 @@ MULTICAST = 0  # the number of the event that lets the application multicast
 
 Sends = tuple[tuple[int, ...], ...]  # by target the numbers of the arrivals there, in order; () for none at all
 Outcome = tuple[int, Sends]  # the situation after a turn, and what was sent
+Moment = tuple[int, Inbox]  # of a turn: the local state, and what is still under way
+Choice = tuple[int, Inbox, bool]  # an event that may happen in a turn, what is under way then, and whether it still is
+
+Ways = dict[Moment, tuple[Moment, Choice] | None]  # how a moment was reached; None: there the turn begins
+
+# What a turn adds to the state of all: for the peer's own situation, and for each target what it gets by its situation.
+# Between the two: whether the peer's history becomes another.
+Turn = tuple[int, bool, tuple[tuple[PeerId, "Arrivals"], ...]]
 
 
 class History(NamedTuple):
@@ -59,22 +67,6 @@ class Local(NamedTuple):
     history: History
     timers: tuple[Timer, ...]
     sends: Sends
-
-
-class Turn(NamedTuple):
-    """What one turn does to the state of all peers, as numbers to be added to it."""
-
-    change: int  # of this peer's own situation
-    told: bool  # whether its history became another
-    arrivals: list[tuple[PeerId, Arrivals]]
-
-
-class Choice(NamedTuple):
-    """Something that may happen in a turn, and what is under way then."""
-
-    event: int
-    inbox: Inbox
-    copy: bool = False  # what arrives is still under way as well
 
 
 class Full(Exception):
@@ -226,21 +218,25 @@ class Peer:
         return list(dict.fromkeys(outcome for _, _, outcome in self._endings(situation, {})))
 
     def way_to(self, situation: int, wanted: Outcome) -> tuple[list[Choice], int]:
-        """The fewest choices that make a turn come to this, and how many late multicasts end it."""
-        ways: dict[tuple[int, Inbox], list[Choice]] = {}
-        for at, late, outcome in self._endings(situation, ways):
-            if outcome == wanted:
-                return ways[at], late
-        raise AssertionError("no turn comes to this")
+        """The choices that make a turn come to this, and how many late multicasts end it."""
+        ways: Ways = {}
+        at, late = next((at, late) for at, late, outcome in self._endings(situation, ways) if outcome == wanted)
+        choices = []
+        while (way := ways[at]) is not None:
+            at, choice = way
+            choices.append(choice)
+        return choices[::-1], late
 
-    def _endings(
-        self, situation: int, ways: dict[tuple[int, Inbox], list[Choice]]
-    ) -> Iterator[tuple[tuple[int, Inbox], int, Outcome]]:
-        """Where a turn can end, after how many late multicasts, and what it comes to; `ways` learns how it got there."""
+    def _endings(self, situation: int, ways: Ways) -> Iterator[tuple[Moment, int, Outcome]]:
+        """Where a turn can end, after how many late multicasts, and what it comes to; `ways` learns how it came there.
+
+        All ways to the same moment are equally long, as what is left tells how much was taken in.
+        """
         begin = self.situations[situation]
-        ways[begin] = []
+        ways[begin] = None
         waiting = [begin]
-        for at in waiting:  # grows while it is read: the fewest choices first
+        while waiting:
+            at = waiting.pop()
             local, inbox = at
             if at is not begin:
                 closed, sends, quiet = self.ended(local, 0)
@@ -251,20 +247,21 @@ class Peer:
                 closed, sends, _ = self.ended(local, late)
                 yield at, late, (self.situation(closed, inbox), sends)
             for choice in self.choices(local, inbox):
-                reached = self.fed(local, choice.event), choice.inbox
+                reached = self.fed(local, choice[0]), choice[1]
                 if reached not in ways:
-                    ways[reached] = [*ways[at], choice]
+                    ways[reached] = at, choice
                     waiting.append(reached)
 
-    def choices(self, local: int, inbox: Inbox) -> Iterator[Choice]:
+    def choices(self, local: int, inbox: Inbox) -> Iterable[Choice]:
         """All that may happen next in a turn, but for its end."""
-        if self._left(local):
-            yield Choice(MULTICAST, inbox)
-        for choice in self.model.network.next(inbox):
-            yield Choice(*choice)
-        for timer in self.locals[local].timers:
+        state = self.locals[local]
+        choices = list(self.model.network.next(inbox))
+        if state.history.asked < self.model.messages:
+            choices.append((MULTICAST, inbox, False))
+        for timer in state.timers:
             if timer.running and timer.fired < self.model.firings:
-                yield Choice(self.events.number(TimerFired(timer.layer, timer.key)), inbox)
+                choices.append((self.events.number(TimerFired(timer.layer, timer.key)), inbox, False))
+        return choices
 
     def _left(self, local: int) -> int:
         """How many messages the application may still multicast."""
@@ -312,7 +309,7 @@ class Space:
     def _turn(self, peer: Peer, before: int, after: int, sends: Sends) -> Turn:
         told = peer.history_of[before] != peer.history_of[after]
         arrivals = [(target, self._arriving(peer.me, target, sent)) for target, sent in enumerate(sends) if sent]
-        return Turn(after - before << peer.shift, told, arrivals)
+        return after - before << peer.shift, told, tuple(arrivals)
 
     def _arriving(self, source: PeerId, target: PeerId, sent: tuple[int, ...]) -> Arrivals:
         known = self._arrivals.get((source, target, sent))

@@ -76,7 +76,7 @@ class WindowSettings:
     __pydantic_config__ = {"extra": "forbid"}
 
     blocks: int = 64
-    block_bytes: int = 8192  # a block's messages; many small blocks share a datagram, a large one fills its own
+    block_bytes: int = 16_384  # a block's messages; many small blocks share a datagram, a large one fills its own
 
 
 @dataclass(frozen=True, slots=True)

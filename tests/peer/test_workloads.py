@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from peer.core.settings import WindowSettings
 from peer.core.blocks import Block, unpack
 from peer.core.commands import Release
 from peer.core.effects import Deliver, RecordMulticast, SetTimer
@@ -161,7 +162,7 @@ def test_the_end_waits_for_the_window_too():
 def test_burst_fills_the_window_and_keeps_it_full():
     bench = Bench("burst", window=3, messages=1000, size_bytes=64)
     per_block = bench.workload.per_block()
-    assert per_block == 8192 // 64
+    assert per_block == WindowSettings().block_bytes // 64
     assert RecordMulticast(0, 3 * per_block) in bench.release()
     assert bench.left == [(place * per_block, per_block) for place in range(3)]
     assert RecordMulticast(3 * per_block, per_block) in bench.below(bench.own(0), 1)

@@ -1,0 +1,41 @@
+"""Where a report or an export goes: standard output, or a file that is replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from peer.core.errors import SettingsError
+
+
+def write(parts: Iterable[bytes], out: Path | None) -> None:
+    """Write the parts of a file one after the other; None: to standard output, for as long as somebody reads it."""
+    if out is None:
+        _print(parts)
+    elif out.is_dir():
+        raise SettingsError("expected a file, found a folder", file=str(out), path="--out")
+    elif out.exists() and not out.is_file():  # a pipe or a device has nothing to be replaced
+        with open(out, "wb") as file:
+            file.writelines(parts)
+    else:
+        _replace(out.resolve(), parts)
+
+
+def _print(parts: Iterable[bytes]) -> None:
+    try:
+        sys.stdout.buffer.writelines(parts)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `head` has seen enough; nothing is to be flushed at the end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")  # in the same folder, so that renaming is one step
+    try:
+        with open(beside, "wb") as file:
+            file.writelines(parts)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
