@@ -15,7 +15,7 @@ def write(parts: Iterable[bytes], out: Path | None) -> None:
     if out is None:
         _print(parts)
     elif out.is_dir():
-        raise SettingsError("expected a file, found a folder", file=str(out), path="--out")
+        raise SettingsError("expected a file, found a folder", file=str(out))
     elif out.exists() and not out.is_file():  # a pipe or a device has nothing to be replaced
         with open(out, "wb") as file:
             file.writelines(parts)
@@ -34,7 +34,11 @@ def _print(parts: Iterable[bytes]) -> None:
 def _replace(path: Path, parts: Iterable[bytes]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")  # in the same folder, so that renaming is one step
     try:
-        with open(beside, "wb") as file:
+        file = open(beside, "wb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with file:
             file.writelines(parts)
         beside.replace(path)
     finally:

@@ -207,7 +207,7 @@ def _latency_by_regions(run: Run, latencies: Latencies) -> str:
     if not len(regions):
         return "No latencies are known: no delivery goes with a recorded multicast.\n\n"
     shown = regions.nlargest(MOST_REGION_PAIRS, "p50_s").sort_index()
-    rows = [[row.origin, row.target if not row.own else "itself", row.deliveries, *_numbers(row)] for row in shown.itertuples()]
+    rows = [[row.origin, row.target if not row.own else "the sender itself", row.deliveries, *_numbers(row)] for row in shown.itertuples()]
     text = "Latencies by regions, from the sender's to the receiver's\n\n"
     text += _table(["from", "to", "deliveries", *NUMBERS], rows)
     if len(shown) < len(regions):

@@ -68,11 +68,11 @@ def interactive(
         raise SettingsError(f"--spawn {spawn} starts all the peers that there are, but --peers says {peers}")
     plan = Plan(*_one(ordering), load("lan" if spawn is None else "wan-3-sites"), seed, spawn is not None)
     plan.next(peers or spawn or FEWEST_PEERS, messages or 0)  # what cannot be run is said before anything starts
-    with _served(spawn, manager, bind, advertise, group, key) as service:
-        lead = Lead(service, plan, peers or spawn, wait_s, out)
+    with _served(spawn, manager, bind, advertise, group, key) as server:
+        lead = Lead(server, plan, peers or spawn, wait_s, out)
         lead.wait()
         if messages is None:
-            return lead.ask_and_run(Answers(service))
+            return lead.ask_and_run()
         return lead.run(messages) if messages else lead.end()
 
 
@@ -100,11 +100,16 @@ class Plan:
 class Lead:
     """Leads the peers through runs, as the operator asks for them."""
 
-    service: Service
+    server: Service | LocalCluster
     plan: Plan
     peers: int | None  # how many are wanted; None: all that are here
     wait_s: float
     out: Path
+
+    @property
+    def service(self) -> Service:
+        """Where the peers are connected."""
+        return self.server if isinstance(self.server, Service) else self.server.service
 
     def wait(self) -> None:
         """Until enough peers are here."""
@@ -114,11 +119,11 @@ class Lead:
             def tell(here: list[str], lacking: int) -> None:
                 status.update(f"{len(here)} of {count} peers are here ({', '.join(here) or 'none'}), {lacking} missing")
 
-            self.service.wait_for_peers(count, self.wait_s, tell)
+            self.server.wait_for_peers(count, self.wait_s, tell)
 
-    def ask_and_run(self, answers: Answers) -> int:
+    def ask_and_run(self) -> int:
         """Ask and run until the answer is 0; the exit code of the worst run."""
-        worst = HELD
+        answers, worst = Answers(self.service), HELD
         while messages := self._ask(answers):
             self.wait()
             worst = max(worst, self.run(messages))
@@ -148,7 +153,7 @@ class Lead:
 
     def _ask(self, answers: Answers) -> int:
         """A number of messages; 0 also if nobody is there to answer."""
-        print(f"\nHere are {', '.join(self.service.peers)}.")
+        print(f"\nPeers: {', '.join(self.service.peers) or 'none'}")
         while True:
             print(PROMPT, end="", flush=True)
             answer = answers.line()
@@ -169,7 +174,7 @@ class Lead:
         settings = planned.settings
         agreement = "agreement" in promised(settings)
         with _bar(len(settings.members) ** 2 * settings.workload.messages) as show:
-            outcome = self.service.run(settings, agreement, header_of(planned), folder, show)
+            outcome = self.server.run(settings, agreement, header_of(planned), folder, show)
         return Ended(outcome.error, {"peers": outcome.measures})
 
 
@@ -200,25 +205,26 @@ class Answers:
 @contextmanager
 def _served(
     spawn: int | None, manager: str, bind: str, advertise: str, group: str, key: Path | None
-) -> Iterator[Service]:
+) -> Iterator[Service | LocalCluster]:
     """The server, with a cluster of its own or at a group manager that is there."""
     if spawn is not None:
         if advertise or group:
             raise SettingsError("--advertise and --group are for peers that come from elsewhere, not for --spawn")
         ends = [parse_endpoint(end) if end else LOOPBACK for end in (bind, manager)]
         with LocalCluster(spawn, key=key, bind=ends[0], manager_bind=ends[1]) as cluster:
-            yield _announced(cluster.service)
+            _announce(cluster.service)
+            yield cluster
         return
     listen = parse_endpoint(bind or "0.0.0.0", port=PORT)
     at = parse_endpoint(manager or "127.0.0.1", port=MANAGER_PORT)
     seen_as = parse_endpoint(advertise, port=PORT) if advertise else None
     with Service(listen, read_key(key), manager=at, group=group, advertise=seen_as) as service:
-        yield _announced(service)
+        _announce(service)
+        yield service
 
 
-def _announced(service: Service) -> Service:
+def _announce(service: Service) -> None:
     print("The comparison server listens on {}:{}".format(*service.endpoint), flush=True)
-    return service
 
 
 @contextmanager

@@ -117,6 +117,20 @@ class LocalCluster:
 
         return self.service.run(settings, agreement, header, folder, look)
 
+    def wait_for_peers(
+        self, count: int, timeout_s: float, on_wait: Callable[[list[str], int], None] | None = None
+    ) -> list[str]:
+        """As `Service.wait_for_peers`; RunError at once if one of them has died."""
+
+        def look(here: list[str], lacking: int) -> None:
+            for child in self._children():
+                if death := child.death():
+                    raise RunError("wait", [child.name], death)
+            if on_wait is not None:
+                on_wait(here, lacking)
+
+        return self.service.wait_for_peers(count, timeout_s, look)
+
     # Start and end.
 
     def _start(self) -> None:
@@ -125,29 +139,34 @@ class LocalCluster:
         if not self._key:
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(KEY_BYTES) + "\n")
+        secret = read_key(key)  # before anything is started that could only say that it is none
         manager = "{}:{}".format(*self._manager_bind)
         arguments = ["--bind", manager, "--child-of", str(os.getpid()), "--key", str(key)]
         self._manager = self._spawn("group manager", "group_manager", arguments)
         endpoint = self._listening(self._manager)
-        self.service = Service(self._bind, read_key(key), manager=endpoint)
+        self.service = Service(self._bind, secret, manager=endpoint)
         until = monotonic() + START_S
         while not self.service.registered:
+            if death := self._manager.death():
+                raise RunError("start", [], death)
             if monotonic() > until:
                 raise RunError("start", [], f"the group manager did not answer within {START_S:g} s")
-            self._check_deaths()
             self.service.poll()
         for name in self.names:
             where = ["--manager", "{}:{}".format(*endpoint), "--bind", "127.0.0.1:0", "--logs", str(folder / "logs")]
             about = ["--name", name, "--orphan-s", str(ORPHAN_S), "--key", str(key)]
             self._peers.append(self._spawn(name, self._peer_module, where + about))
         # A peer that has connected has registered: from the reply to that it knows where the server is.
-        allowed_s = START_S + START_PEER_S * len(self.names)
-        self.service.wait_for_peers(len(self.names), allowed_s, lambda here, lacking: self._check_deaths())
+        self.wait_for_peers(len(self.names), START_S + START_PEER_S * len(self.names))
 
     def _end(self) -> None:
         try:
             if self.service is not None:
+                told = self.service.peers
                 self.service.end_all(END_S)
+                for child in self._peers:
+                    if child.name not in told:  # it has not come so far yet
+                        child.process.terminate()
                 self.service.end_manager(END_S)
                 self.service.close()
             _reap(self._children(), END_S)
@@ -186,11 +205,6 @@ class LocalCluster:
                 manager.process.wait(END_S)
             raise RunError("start", [], manager.death() or f"the group manager said nothing within {START_S:g} s")
         return parse_endpoint(line.split()[-1])
-
-    def _check_deaths(self) -> None:
-        for child in self._children():
-            if death := child.death():
-                raise RunError("start", [child.name], death)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappush
 from typing import Any
 
 
@@ -25,8 +25,3 @@ class Schedule:
     def after(self, wait_s: float, action: Callable[..., None], *arguments: Any) -> None:
         """Do this after a while."""
         self.at(self.now + wait_s, action, *arguments)
-
-    def step(self) -> None:
-        """The next thing happens."""
-        self.now, _, action, arguments = heappop(self.heap)
-        action(*arguments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from heapq import heappop
 from typing import Any
 
 from comparison_server.coordinator import DONE, Coordinator
@@ -70,10 +71,12 @@ class World:
             peer.register()
         self.schedule.after(4 * CONTROL_DELAY_S, self._begin)
         self.schedule.after(COUNTS_EVERY_S, self._tick)
-        heap, step = self.schedule.heap, self.schedule.step
-        while heap and self.coordinator.phase != DONE:
-            step()
-            assert self.schedule.now < self.limit_s, f"no end after {self.limit_s} simulated seconds"
+        schedule, coordinator = self.schedule, self.coordinator
+        heap = schedule.heap
+        while heap and coordinator.phase != DONE:
+            schedule.now, _, action, arguments = heappop(heap)
+            action(*arguments)
+            assert schedule.now < self.limit_s, f"no end after {self.limit_s} simulated seconds"
         return Simulated(
             [bytes(peer.trace) for peer in self.peers],
             [bytes(peer.sends) for peer in self.peers],

@@ -10,6 +10,7 @@ import pytest
 from analysis.floors import bound, expected
 from experiments.planet import load_planet
 from experiments.resolution import delays_s
+from peer.core.errors import SettingsError
 from peer.core.trace import DELIVERED, DELIVERY_RECORD, RELEASED, SEND_RECORD
 from peer.stacks import ORDERINGS, promised
 from tests.runs import NAMED, ORDERINGS_AND_VARIANTS, Played, faulty, play, records, run_settings
@@ -31,7 +32,7 @@ def messages_for(peers: int) -> int:
 @every_ordering
 @pytest.mark.parametrize("loss", LOSSES)
 def test_promises_are_kept(ordering, variant, loss):
-    for seed, peers in enumerate((2, 3, 5)):
+    for seed, peers in enumerate((2, 3, 3, 4, 5, 7)):
         play(run_settings(ordering, variant, peers=peers, seed=seed, messages=24, **faulty(loss))).assert_flawless()
 
 
@@ -126,7 +127,7 @@ def test_what_is_not_promised_is_seen_broken(ordering, variant, link, missing):
 def test_a_stack_without_what_it_needs_is_refused(ordering, variant):
     needs = ORDERINGS[ordering].needs
     if needs:
-        with pytest.raises(Exception, match=f"{ordering} needs "):
+        with pytest.raises(SettingsError, match=f"{ordering} needs "):
             promised(run_settings(ordering, variant, link_name="direct"))
 
 

@@ -44,7 +44,7 @@ class Bench:
 
     def __init__(self, kind, window=2, me=0, **settings):
         run = run_settings("fifo", workload=kind, **settings)
-        run = replace(run, window=replace(run.window, blocks=window))
+        run = replace(run, window=WindowSettings(window, block_bytes=8192))
         self.me, self.ordering, self.workload = me, Ordering(), WORKLOADS[kind].make(run, me, {})
         self.stack = Stack([self.ordering, self.workload], me, tuple(range(len(run.members))))
         self.delivered_own = 0
@@ -162,7 +162,7 @@ def test_the_end_waits_for_the_window_too():
 def test_burst_fills_the_window_and_keeps_it_full():
     bench = Bench("burst", window=3, messages=1000, size_bytes=64)
     per_block = bench.workload.per_block()
-    assert per_block == WindowSettings().block_bytes // 64
+    assert per_block == 8192 // 64
     assert RecordMulticast(0, 3 * per_block) in bench.release()
     assert bench.left == [(place * per_block, per_block) for place in range(3)]
     assert RecordMulticast(3 * per_block, per_block) in bench.below(bench.own(0), 1)

@@ -1,0 +1,137 @@
+"""The command line of analysis: what it writes where, and what it says when it cannot."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis import output
+from analysis.__main__ import app
+from analysis.exporters import EXPORTERS, SENDS
+from analysis.load import load
+from comparison_server import face
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(capsysbinary):
+    def command(*arguments):
+        code = face.run(app, [str(argument) for argument in arguments])
+        printed = capsysbinary.readouterr()
+        return code, printed.out.decode(), printed.err.decode()
+
+    return command
+
+
+def test_an_export_goes_to_standard_output(command, lossy):
+    for to, exporter in EXPORTERS.items():
+        expected = b"".join(exporter(load(lossy["fifo"]))).decode()
+        assert command("export", lossy["fifo"], "--to", to) == (0, expected, "")
+
+
+def test_an_export_goes_into_files_and_replaces_them(command, lossy, tmp_path):
+    out, sends = tmp_path / "deliveries.csv", tmp_path / "sends.csv"
+    out.write_text("what was there before")
+    for name in ("fifo", "unordered"):
+        assert command("export", lossy[name], "--to", "csv", "--out", out, "--sends", sends) == (0, "", "")
+        assert out.read_bytes() == b"".join(EXPORTERS["csv"](load(lossy[name])))
+        assert sends.read_bytes() == b"".join(SENDS["csv"](load(lossy[name])))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deliveries.csv", "sends.csv"]
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    def parts():
+        yield b"half of "
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    out.write_text("as it was")
+    with pytest.raises(OSError, match="No space left"):
+        output.write(parts(), out)
+    assert out.read_text() == "as it was" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    output.write([b"through a link"], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == "through a link"
+    output.write([b"nowhere"], Path(os.devnull))
+    assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize(
+    "arguments, code, sentence",
+    [
+        (["export", "RUN", "--to", "xml"], 2, "--to: unknown form 'xml'; known are csv, text"),
+        (["export", "RUN", "--to", "text", "--sends", "OUT/s"], 2, "--sends: text has no second file; csv has one"),
+        (["export", "RUN", "--to", "csv", "--sends", "OUT/a", "--out", "OUT/a"], 2, "--sends: one file cannot hold both"),
+        (["export", "RUN", "--to", "csv", "--out", "OUT"], 2, ": expected a file, found a folder"),
+        (["export", "RUN", "--to", "csv", "--out", "OUT/none/a.csv"], 3, "none/a.csv: No such file or directory"),
+        (["export", "RUN"], 2, "Missing option '--to'"),
+        (["export", "OUT", "--to", "csv"], 2, "not the folder of a run"),
+        (["report", "RUN", "OUT/none"], 2, "none: there is no such folder"),
+        (["report"], 2, "Missing argument"),
+        (["draw", "RUN"], 2, "No such command 'draw'"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_sentence(command, lossy, tmp_path, arguments, code, sentence):
+    places = {"RUN": str(lossy["fifo"]), "OUT": str(tmp_path)}
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+    ended, out, err = command(*arguments)
+    assert (ended, out) == (code, "") and err.startswith("error: ") and sentence in err and err.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_partial_runs_on_request(command, copied):
+    (copied / "partial").write_text("")
+    assert command("report", copied)[0] == command("export", copied, "--to", "csv")[0] == 2
+    code, out, _ = command("report", "--partial", copied)
+    assert code == 0 and "This run did not come to its end" in out
+    assert command("export", "--partial", copied, "--to", "csv")[0] == 0
+
+
+def test_a_report_goes_into_a_file(command, lossy, tmp_path):
+    _, out, _ = command("report", lossy["fifo"], lossy["unordered"])
+    assert command("report", lossy["fifo"], lossy["unordered"], "--out", tmp_path / "report.txt") == (0, "", "")
+    assert (tmp_path / "report.txt").read_text() == out and out.startswith("2 runs of multicast orderings\n")
+
+
+@pytest.mark.parametrize("name", ["report", "export"])
+def test_help_has_an_example(command, name):
+    code, out, _ = command(name, "--help")
+    assert code == 0 and f"Example: python -m analysis {name} runs/" in out
+
+
+def test_whoever_reads_may_stop(lossy):
+    arguments = [sys.executable, "-m", "analysis", "export", str(lossy["fifo"]), "--to", "text"]
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before it has begun to write
+        err = process.stderr.read()
+        assert process.wait(60) == 0 and err == b""
+
+
+def test_the_commands_judge_and_export_fit_together(lossy, tmp_path):
+    """As a person would do it, in processes of their own."""
+
+    def run(*arguments):
+        done = subprocess.run([sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, timeout=120)
+        assert done.stderr == b"", done.stderr
+        return done.returncode, done.stdout
+
+    files = tmp_path / "deliveries.csv", tmp_path / "sends.csv"
+    run("analysis", "export", lossy["fifo"], "--to", "csv", "--out", files[0], "--sends", files[1])
+    code, out = run("comparison_server", "judge", *files, "--json", "--expect", "fifo,agreement,validity,integrity")
+    assert code == 0
+    code, of_run = run("comparison_server", "judge", lossy["fifo"], "--json")
+    verdict, of_run = json.loads(out), json.loads(of_run)
+    assert verdict["first_divergence"] == of_run["first_divergence"] is not None
+    holds = {name: each["holds"] for name, each in verdict["properties"].items()}
+    assert holds == {name: each["holds"] for name, each in of_run["properties"].items()}
+    assert holds["causal"] is False and holds["fifo"] is True
+    code, _ = run("comparison_server", "judge", *files, "--expect", "total")
+    assert code == 1
