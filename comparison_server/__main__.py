@@ -66,8 +66,11 @@ def interactive(
         return HELD
     if spawn is not None and peers not in (None, spawn):
         raise SettingsError(f"--spawn {spawn} starts all the peers that there are, but --peers says {peers}")
+    expected = peers or spawn or FEWEST_PEERS
+    if messages is not None and messages > (most := _most_messages(expected)):
+        raise SettingsError(f"expected 0 to {most:,}, found {messages:,}", path="--messages")
     plan = Plan(*_one(ordering), load("lan" if spawn is None else "wan-3-sites"), seed, spawn is not None)
-    plan.next(peers or spawn or FEWEST_PEERS, messages or 0)  # what cannot be run is said before anything starts
+    plan.next(expected, messages or 0)  # what cannot be run is said before anything starts
     with _served(spawn, manager, bind, advertise, group, key) as server:
         lead = Lead(server, plan, peers or spawn, wait_s, out)
         lead.wait()
@@ -160,15 +163,15 @@ class Lead:
             if answer is None:
                 print()
                 return 0
-            most = MOST_MESSAGES // max(1, len(self.service.peers))
+            found, most = answer.strip()[:40], _most_messages(len(self.service.peers))
             try:
                 messages = int(answer)
             except ValueError:
-                print(f"Expected a whole number, found {answer.strip()[:40]!r}.")
+                print(f"Expected a whole number, found {found!r}.")
                 continue
             if 0 <= messages <= most:
                 return messages
-            print(f"Expected 0 to {most:,}, found {answer.strip()[:40]}.")
+            print(f"Expected 0 to {most:,}, found {found}.")
 
     def _world(self, planned: Planned, folder: Path) -> Ended:
         settings = planned.settings
@@ -240,6 +243,11 @@ def _bar(deliveries: int) -> Iterator[Callable[[Progress], None]]:
             bar.update(task, completed=progress.delivered, description=progress.phase + waits)
 
         yield show
+
+
+def _most_messages(peers: int) -> int:
+    """What each of so many may multicast: the log of one holds what all of them did."""
+    return MOST_MESSAGES // max(1, peers)
 
 
 def _one(text: str) -> tuple[str, str | None]:

@@ -30,17 +30,25 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ScenarioArgument = Annotated[str, typer.Argument(help="a standard scenario (lan, demo, wan-3-sites, ...) or a YAML file")]
+ScenarioArgument = Annotated[
+    str, typer.Argument(help="a standard scenario (lan, demo, wan-3-sites, ...) or a YAML file")
+]
 OrderingOption = Annotated[str | None, typer.Option("--ordering", help="NAME[:VARIANT],... or all or all:variants")]
 PeersOption = Annotated[int | None, typer.Option("--peers", help="how many peers")]
 MessagesOption = Annotated[int | None, typer.Option("--messages", help="messages that each peer multicasts")]
 PlanetOption = Annotated[str | None, typer.Option("--planet", help="where the regions and their round trips come from")]
-RegionsOption = Annotated[str | None, typer.Option("--regions", help="regions, with commas between; peers are dealt out")]
+RegionsOption = Annotated[
+    str | None, typer.Option("--regions", help="regions, with commas between; peers are dealt out")
+]
 LossOption = Annotated[float | None, typer.Option("--loss", help="share of datagrams that are lost")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="the same seed, the same chance")]
-RepeatOption = Annotated[int, typer.Option("--repeat", min=1, help="play each ordering so often, each time with its own chance")]
+RepeatOption = Annotated[
+    int, typer.Option("--repeat", min=1, help="play each ordering so often, each time with its own chance")
+]
 TraceOption = Annotated[str | None, typer.Option("--trace", help="deliveries, or everything (needed by replay)")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="any other setting of a scenario file")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="any other setting of a scenario file")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="where run folders are made")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 KeyOption = Annotated[Path | None, typer.Option("--key", help="the lab's key (.lab/key, made on first use)")]

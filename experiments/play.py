@@ -79,9 +79,7 @@ class Ended:
     measures: dict[str, Any]
 
 
-def plan(
-    scenario: Scenario, orderings: Iterable[tuple[str, str | None]], repeats: int, world: str
-) -> list[Planned]:
+def plan(scenario: Scenario, orderings: Iterable[tuple[str, str | None]], repeats: int, world: str) -> list[Planned]:
     """All runs, ordering by ordering within each repetition, so that what is compared runs close together."""
     chosen = list(orderings)
     runs = []
@@ -152,7 +150,10 @@ def totals(peers: dict[str, dict[str, Any]], verdict: Verdict, messages: int) ->
     rows = list(peers.values())
     asked = messages * len(rows)
     delivered = asked * len(rows)
-    counted = {what: sum(row.get(what, 0) or 0 for row in rows) for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent")}
+    counted = {
+        what: sum(row.get(what, 0) or 0 for row in rows)
+        for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
+    }
     per = {f"{what}_per_delivery": amount / delivered if delivered else None for what, amount in counted.items()}
     return {**counted, **per}
 

@@ -80,8 +80,8 @@ class Session:
             self.phase = DRAINED
             return [self._tell(self.counts())]
         if kind is PairRefused:
-            other = self.settings.members[news.peer]
-            return [self._tell(Rejected(self.run, "other settings", f"{self.name} and {other} differ: {news.sentence}"))]
+            sentence = f"{self.name} and {self.settings.members[news.peer]} differ: {news.sentence}"
+            return [self._tell(Rejected(self.run, "other settings", sentence))]
         return []
 
     def counts(self) -> Counts:

@@ -123,7 +123,7 @@ class Table:
         """Packets arrive until none is on the wire; `choose` says from which direction the next one comes."""
         for _ in range(MOST_TURNS):
             if not self.wire:
-                late = [(source, target, packet) for (source, target), kept in self.held_back.items() for packet in kept]
+                late = [(*direction, packet) for direction, kept in self.held_back.items() for packet in kept]
                 if not late:
                     return self
                 self.wire.extend(late)

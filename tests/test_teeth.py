@@ -72,7 +72,7 @@ def test_any_fully_acked_message_instead_of_the_head(breaking, variant):
 
     def patch(patched):
         patched.setattr(LamportAllAck, "on_turn", on_turn)
-        if variant == "promise":  # whoever promises a stamp promises all below it; so here one promise is not waited for
+        if variant == "promise":  # who promises a stamp promises all below; so here one promise is not waited for
             patched.setattr(Promised, "is_sure", out_of_turn)
 
     breaking(patch, "lamport_all_ack", variant, by=ORDER)

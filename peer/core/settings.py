@@ -135,7 +135,6 @@ def from_json(cls: type, value: Any) -> Any:
     return _build(cls, value, "")
 
 
-
 def _build(cls: type, value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         raise SettingsError(f"expected an object, found {value!r}", path=path or cls.__name__)

@@ -31,10 +31,13 @@ ALIGNMENT = 64
 
 DELIVERED, VIEW, RELEASED, SEAL = 0, 1, 2, 3
 
-# kind, sender, first number, how many messages, Lamport stamp, time. VIEW: sender 0, first = number of the view.
-# RELEASED: time = the peer's own clock at that moment, the zero of all other times. SEAL: count = 0, stamp = the number of records before it.
+# kind, sender, first number, how many messages, Lamport stamp, time.
+#   VIEW      first = the number of the view
+#   RELEASED  time = the peer's own clock at that moment, the zero of all times after it
+#   SEAL      stamp = how many records came before it
 DELIVERY_RECORD = struct.Struct("<IIIIQd")
-# kind, first number, how many messages, 0, deliveries made before, time. SEAL: deliveries = the number of records before it.
+# kind, first number, how many messages, 0, how many deliveries were made before, time.
+#   SEAL      deliveries = how many records came before it
 SEND_RECORD = struct.Struct("<IIIIQd")
 
 

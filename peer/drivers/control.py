@@ -52,9 +52,7 @@ def read_key(path: str | Path | None) -> bytes:
 class Connection:
     """One end of a control connection over a socket that does not block."""
 
-    def __init__(
-        self, sock: socket.socket, key: bytes, *, accepted: bool, largest_frame: int = LARGEST_FRAME
-    ) -> None:
+    def __init__(self, sock: socket.socket, key: bytes, *, accepted: bool, largest_frame: int = LARGEST_FRAME) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _notice_death(sock)

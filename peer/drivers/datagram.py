@@ -68,7 +68,7 @@ class Envelope:
         return body if len(body) <= SMALL_BODY_BYTES else self._digest(body)
 
     def entry(self, packet: Any, bodies: dict[int, tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes]:
-        """A packet's bytes before its body, the body, and what of the body is tagged; `bodies` remembers by identity."""
+        """A packet's bytes before its body, the body, and what of it is tagged; `bodies` remembers by identity."""
         codec = codec_of(packet)
         if not codec.tail_is_packet:
             return encode(packet), b"", b""

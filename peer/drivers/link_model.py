@@ -16,7 +16,10 @@ LONGEST_HOLD = 3.0  # a reordered datagram is held back by up to so many round t
 class PairModel:
     """The fate of every datagram from one peer to another, one after the other."""
 
-    __slots__ = ("delay_s", "loss", "duplicate", "reorder", "jitter_s", "hold_s", "lost", "doubled", "held", "_draw", "_calm")
+    __slots__ = (
+        "delay_s", "jitter_s", "hold_s", "loss", "duplicate", "reorder",
+        "lost", "doubled", "held", "_draw", "_calm",
+    )  # fmt: skip
 
     def __init__(self, run: RunSettings, source: PeerId, target: PeerId) -> None:
         network = run.network

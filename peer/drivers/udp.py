@@ -499,8 +499,8 @@ class UdpPeer:
         self._ask_manager({**request, "incarnation": f"{self.incarnation:016x}"})
 
     def _greet(self, contact: Contact) -> None:
-        run = self.session.run
-        hello = Hello(self.name, self.group, f"{self.incarnation:016x}", sys.version.split()[0], run, self.session.phase)
+        session, python = self.session, sys.version.split()[0]
+        hello = Hello(self.name, self.group, f"{self.incarnation:016x}", python, session.run, session.phase)
         contact.send(to_message(hello))
         if self.sealed is not None:
             contact.send(to_message(self.sealed))

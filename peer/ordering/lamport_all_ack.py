@@ -152,7 +152,7 @@ class Explicit(LamportAllAck):
     promises = LamportAllAck.promises | {UNIFORM_AGREEMENT, UNIFORM_TOTAL}
     packets = (Block, Holds)
 
-    upto: list[list[int]] = field(default_factory=list)  # [sender][member]: that member holds the sender's blocks before it
+    upto: list[list[int]] = field(default_factory=list)  # [sender][member]: how far it holds the sender's blocks
     stable: list[int] = field(default_factory=list)  # [sender]: every member holds all before it
     behind: list[int] = field(default_factory=list)  # [sender]: how many members are known to hold no more than that
     untold: list[PeerId] = field(default_factory=list)  # senders whose blocks arrived since the last ack

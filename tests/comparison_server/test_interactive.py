@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from comparison_server.__main__ import PROMPT
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED
+from tests.control_client import until
 
 ROOT = Path(__file__).parents[2]
 LISTENS = "The comparison server listens on 127.0.0.1:"
@@ -28,7 +30,7 @@ def start(place, *arguments, module="comparison_server"):
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments, "--key", str(place / "key")],
         cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -50,6 +52,14 @@ def read_until(process, text):
         assert character, f"it ended after {heard!r}, and {process.stderr.read()!r}"
         heard += character
     return heard
+
+
+def wait_for_deliveries(process, place):
+    """Until some peer has something in the log that it keeps while the run goes on."""
+    until(
+        lambda: any(log.stat().st_size > 4096 for log in place.glob("ordering-lab-*/logs/*-trace.bin")),
+        lambda: sleep(0.02) if process.poll() is None else pytest.fail(process.stderr.read()),
+    )
 
 
 def children(process):
@@ -99,7 +109,7 @@ def test_disorder_shows(place):
     assert (code, err) == (HELD, "")
     verdict = verdict_in(place / "runs" / "interactive-local-unordered-1")
     assert verdict["out_of_order_rounds"] > 10 and f"{verdict['out_of_order_rounds']} out of order" in out
-    assert PROMPT not in out and "Found 0" not in out
+    assert PROMPT not in out
 
 
 @pytest.mark.parametrize("answers", ["", "0\n", "0"])
@@ -122,13 +132,12 @@ def test_ctrl_c_at_the_prompt_ends_it_and_all_it_started(place):
 def test_ctrl_c_during_a_run_keeps_what_there_is(place):
     process = start(place, "--spawn", "2", "--messages", "100000")
     read_until(process, LISTENS)
-    folder = place / "runs" / "interactive-local-unordered-1"
-    while not folder.exists():
-        assert process.poll() is None
+    wait_for_deliveries(process, place)
     started = children(process)
     os.killpg(process.pid, signal.SIGINT)
     code, out, err = said(process)
     assert code == INTERRUPTED and "Traceback" not in err and gone(started)
+    folder = place / "runs" / "interactive-local-unordered-1"
     assert (folder / "partial").exists()
     assert {f"trace-{peer}.bin" for peer in range(2)} <= {path.name for path in folder.iterdir()}
 
@@ -136,8 +145,7 @@ def test_ctrl_c_during_a_run_keeps_what_there_is(place):
 def test_a_peer_that_dies_in_a_run_is_named(place):
     process = start(place, "--spawn", "3", "--messages", "100000")
     read_until(process, LISTENS)
-    while not (place / "runs").exists():
-        assert process.poll() is None
+    wait_for_deliveries(process, place)
     *_, peer = sorted(children(process))
     os.kill(peer, signal.SIGKILL)
     code, out, err = said(process)
@@ -164,10 +172,9 @@ def test_with_messages_given_it_leaves_those_who_were_there_before(place):
     at = manager.stdout.readline().split()[-1]
     peer = start(place, "--manager", at, "--name", "ana", module="peer")
     options = ["--manager", at, "--bind", "127.0.0.1:0", "--peers", "1"]
-    for _ in range(2):  # one server after the other, on other ports
-        assert said(start(place, *options, "--messages", "3"))[0] == HELD
+    assert said(start(place, *options, "--messages", "3"))[0] == HELD
     assert peer.poll() is None and manager.poll() is None
-    assert said(start(place, *options, "--messages", "0"))[0] == HELD
+    assert said(start(place, *options, "--messages", "0"))[0] == HELD  # another server, on another port
     assert said(peer)[0] == 0 and said(manager)[0] == 0
 
 
@@ -183,15 +190,16 @@ def test_who_is_missing_is_said_when_nobody_comes(place):
     "arguments, sentence",
     [
         (["--ordering", "alphabetical"], "unknown ordering alphabetical"),
-        (["--ordering", "lamport_all_ack:loud"], "no variant 'loud'"),
+        (["--ordering", "lamport_all_ack:loud"], "unknown variant of lamport_all_ack loud"),
         (["--ordering", "fifo,unordered"], "one ordering at a time"),
         (["--spawn", "3", "--peers", "4"], "--peers says 4"),
         (["--spawn", "300"], "peers"),
         (["--spawn", "2", "--group", "red"], "not for --spawn"),
-        (["--spawn", "none"], "none"),
-        (["--bind", "here"], "HOST:PORT"),
+        (["--spawn", "none"], "--spawn"),
+        (["--bind", "127.0.0.1:here"], "HOST:PORT"),
         (["--key", "/nonexistent/key"], "cannot read the key"),
-        (["--messages", "-1"], "-1"),
+        (["--messages", "-1"], "--messages"),
+        (["--spawn", "2", "--messages", "400000000"], "268,435,456"),
         (["--nonsense"], "--nonsense"),
     ],
 )

@@ -183,7 +183,7 @@ def test_explicit_says_of_every_sender_how_far():
     table = table_of("lamport_all_ack", "explicit")
     for event in ((2, block(2, 0, 1)), (1, block(1, 0, 1))):
         table.arrive(0, *event)
-    assert [packet for target, packet in table.sent_by(0, Holds) if target == 1] == [Holds((2,), (1,)), Holds((1,), (1,))]
+    assert [packet for to, packet in table.sent_by(0, Holds) if to == 1] == [Holds((2,), (1,)), Holds((1,), (1,))]
 
 
 def test_explicit_needs_the_word_of_everybody_for_this_very_block():

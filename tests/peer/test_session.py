@@ -121,20 +121,20 @@ def test_stop_seals_whatever_there_is():
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        ({"stock": {}}, "p0 cannot play this run: stock: unknown setting; known are members, "),
-        ({"stack": {"link": {"name": "pigeon"}}}, "p0 cannot play this run: stack.link: unknown link 'pigeon'"),
-        ({"stack": {"ordering": {"name": "fifo", "options": {"x": 1}}}}, "p0 cannot play this run: stack.ordering.x: "),
-        ({"stack": {"ordering": {"name": "lamport_all_ack"}, "link": {"name": "direct"}}}, "p0 cannot play this run: stack: "),
-        ({"network": {"datagram_bytes": "many"}}, "p0 cannot play this run: "),
-        ({"members": 5}, "p0 cannot play this run: "),
-        ({"stack": None}, "p0 cannot play this run: stack: expected an object, found None"),
-        ({"workload": None}, "p0 cannot play this run: "),
+        ({"stock": {}}, "stock: unknown setting; known are members, "),
+        ({"stack": {"link": {"name": "pigeon"}}}, "stack.link: unknown link 'pigeon'"),
+        ({"stack": {"ordering": {"name": "fifo", "options": {"x": 1}}}}, "stack.ordering.x: "),
+        ({"stack": {"ordering": {"name": "lamport_all_ack"}, "link": {"name": "direct"}}}, "stack: "),
+        ({"network": {"datagram_bytes": "many"}}, ""),
+        ({"members": 5}, ""),
+        ({"stack": None}, "stack: expected an object, found None"),
+        ({"workload": None}, ""),
     ],
 )
 def test_settings_that_cannot_be_played(change, sentence):
     session = Session("p0")
     (refused,) = reports(session.on_command(Prepare("r1", 0, WIRE | change), 0.0))
-    assert refused.code == "settings" and refused.sentence.startswith(sentence)
+    assert refused.code == "settings" and refused.sentence.startswith(f"p0 cannot play this run: {sentence}")
     assert session.phase == IDLE and type(session.on_command(Prepare("r2", 0, WIRE), 1.0)[0]) is Play
 
 

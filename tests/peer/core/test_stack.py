@@ -192,10 +192,16 @@ def test_sweeps_go_up_and_then_down(told):
 
 
 def test_what_a_sweep_causes_happens_before_the_next_layer_is_swept(told):
+    def tells(_, out):
+        out.tell(Settled(1))
+
+    def asks(_, out):
+        out.down(SendAll(None))
+
     stack = Stack(
         [
-            diarist("low", told, "on_turn on_request on_flush", requests=(SendAll,), on_turn=lambda _, out: out.tell(Settled(1))),
-            diarist("high", told, "on_news on_turn on_flush", news=(Settled,), on_flush=lambda _, out: out.down(SendAll(None))),
+            diarist("low", told, "on_turn on_request on_flush", requests=(SendAll,), on_turn=tells),
+            diarist("high", told, "on_news on_turn on_flush", news=(Settled,), on_flush=asks),
         ],
         0,
         MEMBERS,
@@ -366,11 +372,11 @@ def test_what_a_layer_can_do(told):
 
 def test_what_a_layer_is_told_of_itself(told):
     seen = []
-    stack = Stack(
-        [diarist("one", told, start=lambda _, out: seen.append((out.me, out.members, out.others, out.entropy, out.saved)))],
-        1,
-        MEMBERS,
-    )  # fmt: skip
+
+    def look(_, out):
+        seen.append((out.me, out.members, out.others, out.entropy, out.saved))
+
+    stack = Stack([diarist("one", told, start=look)], 1, MEMBERS)
     stack.handle([Started(saved={"one": {"term": 3}, "two": {"x": 1}}, entropy=b"bits")])
     assert seen == [(1, MEMBERS, (0, 2), b"bits", {"term": 3})]
 

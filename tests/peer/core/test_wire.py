@@ -70,16 +70,13 @@ def values(form, depth):
 
 def blocks():
     """Blocks whose bodies are as long as they say; any other is refused."""
+
+    def block(messages, sender, first, stamp):
+        size, body = pack(messages) if messages else (0, b"")
+        return Block(sender, first, len(messages), size, stamp, body)
+
     messages = st.lists(st.binary(max_size=9), max_size=9) | st.lists(st.binary(min_size=5, max_size=5), max_size=9)
-    numbers = [st.integers(0, (1 << bits) - 1) for bits in (8, 32, 64)]
-    return st.builds(
-        lambda said, sender, first, stamp: Block(sender, first, len(said), *_in_place(said, stamp)), messages, *numbers
-    )
-
-
-def _in_place(said, stamp):
-    size, body = pack(said) if said else (0, b"")
-    return size, stamp, body
+    return st.builds(block, messages, *(st.integers(0, (1 << bits) - 1) for bits in (8, 32, 64)))
 
 
 def packets_of(cls, depth=1):
