@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-OutOption = Annotated[Path | None, typer.Option("--out", help="the file to write or replace (default: standard output)")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="file to write or replace (default: standard output)")]
 PartialOption = Annotated[bool, typer.Option("--partial", help="take a run that did not come to its end, too")]
 
 

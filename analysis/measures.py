@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis import floors
 from analysis.load import Peer, Run
+from comparison_server.evidence import message_ids
 
 COSTS = ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
 
@@ -110,6 +111,23 @@ def _floor(run: Run, floor: Callable[..., np.ndarray]) -> np.ndarray | None:
 
 
 # Everything else
+
+
+def logs(run: Run) -> pd.DataFrame:
+    """peer, delivered, missing, repeated, unexpected: each log against all that was recorded to have been multicast.
+
+    Missing is a message that the peer never delivered, repeated a delivery of one that it had delivered before,
+    unexpected a message that nobody recorded.
+    """
+    asked = np.unique(np.concatenate([message_ids(peer.number, run.sends_of(peer)["number"]) for peer in run.peers]))
+    rows = []
+    for peer in run.peers:
+        table = run.deliveries_of(peer)
+        ids = message_ids(table["sender"], table["number"])
+        distinct = np.unique(ids)
+        expected = np.isin(distinct, asked).sum()
+        rows.append((peer.number, len(ids), len(asked) - expected, len(ids) - len(distinct), len(distinct) - expected))
+    return pd.DataFrame(rows, columns=["peer", "delivered", "missing", "repeated", "unexpected"])
 
 
 def throughput(run: Run) -> pd.DataFrame:

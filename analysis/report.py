@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ MOST_COLUMNS = 8  # of logs side by side
 MOST_REGION_PAIRS = 40
 TOO_LATE = 0.1  # an emulated delay is not to be trusted where lateness is a larger share of it
 UNKNOWN = "-"
+NUMERIC = re.compile(r"[\d,.]+( of [\d,]+)?|-|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +128,17 @@ def _verdict(run: Run) -> str:
     if run.partial:
         why = (run.verdict.get("error") or {}).get("sentence", "nothing says why")
         text += f"This run did not come to its end: {why}.\n"
-    if not run.verdict:
-        return text + "It was cut before it was judged.\n\n"
-    return f"{text}\n{describe(_verdict_of(run.verdict))}\n\n"
+    verdict = describe(_verdict_of(run.verdict)) if run.verdict else "It was cut before it was judged."
+    return f"{text}{_logs(run)}\n{verdict}\n\n"
+
+
+def _logs(run: Run) -> str:
+    """Which logs are not what was multicast, each message once."""
+    logs = measures.logs(run)
+    wrong = logs[logs[["missing", "repeated", "unexpected"]].any(axis=1)]
+    if wrong.empty:
+        return f"Every log holds each of the {logs['delivered'].max()} messages once.\n"
+    return f"Logs that do not hold each message once\n\n{_table(list(wrong), wrong.values.tolist())}"
 
 
 def _places(peers: Iterable[Peer]) -> str:
@@ -207,7 +217,10 @@ def _latency_by_regions(run: Run, latencies: Latencies) -> str:
     if not len(regions):
         return "No latencies are known: no delivery goes with a recorded multicast.\n\n"
     shown = regions.nlargest(MOST_REGION_PAIRS, "p50_s").sort_index()
-    rows = [[row.origin, row.target if not row.own else "the sender itself", row.deliveries, *_numbers(row)] for row in shown.itertuples()]
+    rows = [
+        [row.origin, "the sender itself" if row.own else row.target, row.deliveries, *_numbers(row)]
+        for row in shown.itertuples()
+    ]
     text = "Latencies by regions, from the sender's to the receiver's\n\n"
     text += _table(["from", "to", "deliveries", *NUMBERS], rows)
     if len(shown) < len(regions):
@@ -240,12 +253,12 @@ def _lateness(run: Run) -> str:
     close = [delay for delay in delays if delay * TOO_LATE < p99_s]
     text = (
         f"The emulated network handed datagrams in late by {late['p50_s'].max() * 1000:.3f} ms (p50),"
-        f" {p99_s * 1000:.3f} ms (p99) and {worst_s * 1000:.3f} ms at worst, at the peer with the latest.\n"
+        f" {p99_s * 1000:.3f} ms (p99) and {worst_s * 1000:.3f} ms at worst, at the peer where it was latest.\n"
     )
     if close:
         text += (
-            f"WARNING: for {len(close)} of {len(delays)} pairs that p99 is more than {TOO_LATE:.0%} of the delay"
-            f" ({min(close) * 1000:.3f} to {max(close) * 1000:.3f} ms). Do not trust the latencies of these.\n"
+            f"WARNING: for {len(close)} of {len(delays)} pairs, those up to {max(close) * 1000:.3f} ms apart, that p99"
+            f" is more than {TOO_LATE:.0%} of the delay: do not trust their latencies.\n"
         )
     return f"{text}\n"
 
@@ -292,7 +305,7 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     cells = [list(titles), *([str(cell) for cell in row] for row in rows)]
     columns = list(zip(*cells))
     widths = [max(map(len, column)) for column in columns]
-    right = [all(cell[:1].isdigit() or cell in (UNKNOWN, "") for cell in column[1:]) for column in columns]
+    right = [all(map(NUMERIC.fullmatch, column[1:])) for column in columns]
     lines = (
         "  ".join(f"{cell:{'>' if to_right else '<'}{width}}" for cell, width, to_right in zip(row, widths, right))
         for row in cells

@@ -21,8 +21,11 @@ from experiments.run_folder import commit, fresh_folder, mark_complete, run_fold
 from experiments.scenario import Scenario, resolve, seed_text
 from experiments.simulator.world import simulate
 from peer.core.errors import HELD, UNFINISHED, VIOLATED, RunError
+from peer.core.guarantees import AGREEMENT, UNIFORM_AGREEMENT, VALIDITY
 from peer.core.settings import RunSettings, to_json
 from peer.stacks import promised
+
+ONLY_OF_WHOLE_RUNS = (VALIDITY, AGREEMENT, UNIFORM_AGREEMENT)  # what was on its way is no evidence against these
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Played:
     @property
     def exit_code(self) -> int:
         """0 promised and held, 1 violated, 3 not finished."""
-        if self.verdict.violated():
+        cut_short = self.error is not None
+        if any(not (cut_short and name in ONLY_OF_WHOLE_RUNS) for name in self.verdict.violated()):
             return VIOLATED
-        return UNFINISHED if self.error is not None else HELD
+        return UNFINISHED if cut_short else HELD
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict, and where the rest of it is."""

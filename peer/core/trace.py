@@ -104,6 +104,10 @@ class Recorder:
         self.deliveries += DELIVERY_RECORD.pack(SEAL, 0, 0, 0, self.records[0], 0.0)
         self.sends += SEND_RECORD.pack(SEAL, 0, 0, 0, self.records[1], 0.0)
 
+    def holds_records(self) -> bool:
+        """Whether there is anything that the world has not kept yet."""
+        return bool(self.deliveries or self.sends or self.steps)
+
     def take(self) -> tuple[bytes, bytes, str]:
         """What was recorded since the last time: deliveries, sends, steps."""
         deliveries, sends = bytes(self.deliveries), bytes(self.sends)

@@ -109,38 +109,43 @@ class Codec:
             size += len(get(packet).encode()) if code == "s" else len(get(packet)) * width
         return size + (len(self.get_tail(packet)) if self.tail is not None else 0)
 
-    def decode(self, data: memoryview, depth: int) -> Packet:
-        """The packet that these bytes, first to last, are."""
-        if len(data) < self.head_bytes:
+    def decode(self, data: Any, at: int, end: int, depth: int) -> Packet:
+        """The packet that the bytes from `at` to `end` are."""
+        tail = at + self.head_bytes
+        if tail > end:
             raise WireError("cut", self.cls.__name__)
-        _, *values = self.head.unpack_from(data)
-        at = self.head_bytes
+        _, *values = self.head.unpack_from(data, at)
         if self.lists:
-            lengths = values[-len(self.lists) :]
-            del values[-len(self.lists) :]
-            for (_, code), width, length in zip(self.lists, self.item_bytes, lengths):
-                end = at + length * width
-                if end > len(data):
-                    raise WireError("cut", self.cls.__name__)
-                if code == "s":
-                    try:
-                        values.append(str(data[at:end], "utf-8"))
-                    except UnicodeDecodeError:
-                        raise WireError("text", self.cls.__name__) from None
-                else:
-                    values.append(struct.unpack_from(f"<{length}{code}", data, at))
-                at = end
+            tail = self._decode_lists(data, tail, end, values)
         if self.tail is None:
-            if at != len(data):
+            if tail != end:
                 raise WireError("overlong", self.cls.__name__)
         elif self.tail_is_packet:
-            values.append(_decode(data[at:], depth + 1))
+            values.append(_decode(data, tail, end, depth + 1))
         else:
-            values.append(bytes(data[at:]))
+            values.append(bytes(data[tail:end]))
         packet = self.cls(*values)
         if self.checks:
             packet.check()
         return packet
+
+    def _decode_lists(self, data: Any, at: int, end: int, values: list[Any]) -> int:
+        """Put what the lists and texts hold in the place of their lengths; where they end."""
+        lengths = values[-len(self.lists) :]
+        del values[-len(self.lists) :]
+        for (_, code), width, length in zip(self.lists, self.item_bytes, lengths):
+            stop = at + length * width
+            if stop > end:
+                raise WireError("cut", self.cls.__name__)
+            if code != "s":
+                values.append(struct.unpack_from(f"<{length}{code}", data, at))
+            else:
+                try:
+                    values.append(str(data[at:stop], "utf-8"))
+                except UnicodeDecodeError:
+                    raise WireError("text", self.cls.__name__) from None
+            at = stop
+        return at
 
 
 _CODECS: dict[type, Codec] = {}
@@ -183,17 +188,17 @@ def encode(packet: Packet) -> bytes:
     return own + (encode(tail) if codec.tail_is_packet else tail)
 
 
-def decode(data: bytes | memoryview) -> Any:
-    """The packet that these bytes are; WireError if they are none."""
-    return _decode(memoryview(data), 1)
+def decode(data: bytes | memoryview, at: int = 0, end: int | None = None) -> Any:
+    """The packet that these bytes (of them, those from `at` to `end`) are; WireError if they are none."""
+    return _decode(data, at, len(data) if end is None else end, 1)
 
 
-def _decode(data: memoryview, depth: int) -> Packet:
-    if not len(data):
+def _decode(data: bytes | memoryview, at: int, end: int, depth: int) -> Packet:
+    if at >= end:
         raise WireError("empty")
     if depth > DEEPEST:
         raise WireError("nested")
-    codec = _KINDS.get(data[0])
+    codec = _KINDS.get(data[at])
     if codec is None:
-        raise WireError("kind", str(data[0]))
-    return codec.decode(data, depth)
+        raise WireError("kind", str(data[at]))
+    return codec.decode(data, at, end, depth)

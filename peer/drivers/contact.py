@@ -37,12 +37,8 @@ class Contact:
         if self.connection is not None:
             self.connection.send(message, tail)
 
-    def readers(self) -> list[Any]:
-        """What to wait for to become readable,"""
-        return [self.connection] if self.connection is not None else []
-
     def writers(self) -> list[Any]:
-        """and writable."""
+        """What to wait for to become writable; its connection, if there is one, is to be read from."""
         if self._dialling is not None:
             return [self._dialling]
         return [self.connection] if self.connection is not None and self.connection.wants_to_write else []

@@ -8,6 +8,7 @@ has passed, and how late that was is measured.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import secrets
@@ -24,7 +25,7 @@ from typing import Any, BinaryIO
 
 from peer.core.blocks import unpack
 from peer.core.commands import Chunk, Close, Command, Fetch, Hello, Rejected, Sealed, Stop, from_message, to_message
-from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, Report, SetTimer, Transmit
+from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, RecordMulticast, Report, SetTimer, Transmit
 from peer.core.errors import WireError
 from peer.core.events import Answered, Event, Moved, PacketArrived, Started, TimerFired
 from peer.core.names import PeerId
@@ -141,6 +142,8 @@ class UdpPeer:
         self.files: dict[str, BinaryIO] = {}
         self.sealed: Sealed | None = None
         self.buffer = memoryview(bytearray(65536))
+        self.only_datagrams = [self.socket.fileno()]
+        self.watched = self.only_datagrams  # what to wait for to become readable, as numbers: that is quickest
         self._reset_measures()
 
     # The loop.
@@ -180,10 +183,9 @@ class UdpPeer:
             due = self.timers[0][0]
         if self.held and self.held[0][0] < due:
             due = self.held[0][0]
-        readers = [self.socket, *self.manager.readers(), *self.server.readers()]
         writers = [*self.manager.writers(), *self.server.writers()]
-        readable, writable, _ = select(readers, writers, (), due - now if due > now else 0)
-        if writable or len(readable) > 1 or (readable and readable[0] is not self.socket) or not readable:
+        readable, _, _ = select(self.watched, writers, (), due - now if due > now else 0)
+        if readable != self.only_datagrams:
             self._serve_contacts(monotonic())
 
     def _what_is_due(self) -> None:
@@ -268,8 +270,6 @@ class UdpPeer:
 
     def _perform(self, effects: Sequence[Effect | Play | Seal]) -> None:
         trains: dict[PeerId, list[Any]] = {}
-        if self.files:
-            self._write_logs()  # what was multicast is on record before it leaves
         for effect in effects:
             kind = type(effect)
             if kind is Transmit:
@@ -281,6 +281,8 @@ class UdpPeer:
             elif kind is Deliver:
                 if self.application is not None:
                     self._hand_over(effect.block)
+            elif kind is RecordMulticast:
+                self._write_logs()  # on record before it leaves
             elif kind is SetTimer:
                 self._set_timer(effect)
             elif kind is CancelTimer:
@@ -297,6 +299,8 @@ class UdpPeer:
                 self._seal(effect.run)
         if trains:
             self._transmit(trains)
+        if self.files and self.session.host.recorder.holds_records():
+            self._write_logs()
 
     def _hand_over(self, block: Any) -> None:
         application, sender = self.application, block.sender
@@ -369,6 +373,8 @@ class UdpPeer:
         self.room = min(run.network.datagram_bytes, LARGEST)
         self.sealed = None
         self._reset_measures()
+        gc.collect()
+        gc.freeze()  # what is there now stays until the run ends: it need not be looked at again and again
         try:
             self._open_logs(play)
         except OSError as error:
@@ -392,6 +398,8 @@ class UdpPeer:
         return self.logs / f"{self.name}-{name}.bin"
 
     def _write_logs(self) -> None:
+        if not self.files:
+            return
         recorder = self.session.host.recorder
         try:
             if recorder.sends:
@@ -414,8 +422,7 @@ class UdpPeer:
 
     def _seal(self, run: str) -> None:
         names = list(self.files)
-        if self.files:
-            self._write_logs()
+        self._write_logs()
         self._close_logs()
         files = {}
         for name in names:
@@ -438,6 +445,9 @@ class UdpPeer:
                 self._on_command(from_message(message))
             except WireError as error:
                 self.dropped[f"control: {error.reason}"] += 1
+        self.watched = self.only_datagrams + [
+            contact.connection.fileno() for contact in (self.manager, self.server) if contact.connection is not None
+        ]
         if now >= self.heartbeat_due:
             self.heartbeat_due = now + self.heartbeat_s
             self._ask_manager({"op": "heartbeat", "name": self.name, "group": self.group})

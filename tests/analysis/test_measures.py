@@ -20,7 +20,8 @@ def test_latencies_of_every_pair(lossy):
             values = expected[row.sender, row.receiver]
             assert row.deliveries == len(values) == 25
             summed_up = (row.min_s, row.mean_s, row.p50_s, row.p99_s, row.max_s)
-            by_hand = (min(values), sum(values) / 25, plain.percentile(values, 0.5), plain.percentile(values, 0.99), max(values))
+            percentiles = (plain.percentile(values, 0.5), plain.percentile(values, 0.99))
+            by_hand = (min(values), sum(values) / 25, *percentiles, max(values))
             assert summed_up == pytest.approx(by_hand, abs=1e-12), (title, row)
 
 
@@ -100,6 +101,19 @@ def test_floors_are_not_known_of_other_networks_and_orderings(copied):
         stack = settings["stack"] | {path: {"name": name, "options": {}}}
         plain.change(copied / "scenario.json", settings=settings | {"stack": stack})
         assert measures.floor_s(load(copied)) is None
+
+
+def test_logs_that_are_not_what_was_multicast(copied, lossy):
+    for folder in lossy.values():
+        rows = [[peer, 75, 0, 0, 0] for peer in range(3)]
+        assert measures.logs(load(folder)).values.tolist() == rows
+    run = read_header(copied / "trace-0.bin")[0]["run"]
+    rows = [row for row in plain.delivered(copied, 1) if row[:2] not in [(0, 3), (2, 24)]]
+    rows += [rows[0], rows[0], rows[7], (0, 25, 9.0, 1), (9, 0, 9.0, 1), (9, 0, 9.0, 1)]
+    records = [(DELIVERED, sender, number, 1, stamp, time_s) for sender, number, time_s, stamp in rows]
+    plain.write_trace(copied, 1, [(RELEASED, 0, 0, 0, 0, 1.0), *records], run=run)
+    expected = [[0, 75, 0, 0, 0], [1, 79, 2, 4, 2], [2, 75, 0, 0, 0]]
+    assert measures.logs(load(copied)).values.tolist() == expected
 
 
 def test_cost(lossy):
