@@ -11,7 +11,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
 
 demo: $(VENV)/ready  ## six peers in three emulated regions, three orderings, side by side
-	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer --report
+	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer --report runs/demo-report.txt
 
 test: $(VENV)/ready-dev  ## everything but the large counts, under 12 minutes
 	$(TESTS) -m "not slow"

@@ -119,13 +119,14 @@ def logs(run: Run) -> pd.DataFrame:
     Missing is a message that the peer never delivered, repeated a delivery of one that it had delivered before,
     unexpected a message that nobody recorded.
     """
-    asked = np.unique(np.concatenate([message_ids(peer.number, run.sends_of(peer)["number"]) for peer in run.peers]))
+    asked = pd.unique(np.concatenate([message_ids(peer.number, run.sends_of(peer)["number"]) for peer in run.peers]))
+    known = pd.Index(asked)
     rows = []
     for peer in run.peers:
         table = run.deliveries_of(peer)
         ids = message_ids(table["sender"], table["number"])
-        distinct = np.unique(ids)
-        expected = np.isin(distinct, asked).sum()
+        distinct = pd.unique(ids)
+        expected = (known.get_indexer(distinct) >= 0).sum()
         rows.append((peer.number, len(ids), len(asked) - expected, len(ids) - len(distinct), len(distinct) - expected))
     return pd.DataFrame(rows, columns=["peer", "delivered", "missing", "repeated", "unexpected"])
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.text import Text
 
@@ -272,10 +273,10 @@ def _latencies(run: Run) -> Latencies:
     """Own deliveries first; a site's own from those between two peers of one region."""
     table = measures.latencies(run)
     table["own"] = table["sender"] == table["receiver"]
-    region = {peer.number: peer.region for peer in run.peers}
-    order = pd.CategoricalDtype(list(dict.fromkeys(region.values())))
+    regions = list(dict.fromkeys(peer.region for peer in run.peers))
+    region_of = np.array([regions.index(peer.region) for peer in run.peers])
     for end, peer in (("origin", "sender"), ("target", "receiver")):
-        table[end] = table[peer].map(region).astype(order)
+        table[end] = pd.Categorical.from_codes(region_of[table[peer]], regions)
     by_regions = measures.summary(table, ["own", "origin", "target"])
     return Latencies(_own_first(measures.summary(table, ["own"])), _own_first(by_regions))
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from analysis import output
+from analysis.load import load as load_run
+from analysis.report import report as sections_of
 from analysis.tables import comparison, show
 from comparison_server import face
 from experiments.bench.command import bench
@@ -50,83 +54,77 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="any other setting of a scenario file")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="where run folders are made")]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="write a report that compares the runs to this file")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 KeyOption = Annotated[Path | None, typer.Option("--key", help="the lab's key (.lab/key, made on first use)")]
 
 
-@app.command()
-def sim(
-    scenario: ScenarioArgument = "lan",
-    ordering: OrderingOption = None,
-    peers: PeersOption = None,
-    messages: MessagesOption = None,
-    planet: PlanetOption = None,
-    regions: RegionsOption = None,
-    loss: LossOption = None,
-    seed: SeedOption = None,
-    repeat: RepeatOption = 1,
-    trace: TraceOption = None,
-    set_: SetOption = None,
-    out: OutOption = Path("runs"),
-    as_json: JsonOption = False,
-) -> int:
-    """Play a scenario in virtual time: fast, and byte for byte the same for the same seed.
-
-    Example: python -m experiments sim wan-3-sites --ordering unordered,lamport_all_ack --repeat 5
-    """
-    chosen = _scenario(scenario, set_, ordering, peers, messages, planet, regions, loss, seed, trace)
-    runs = plan(chosen, _orderings(chosen, ordering), repeat, "sim")
-    return _play_and_tell(runs, in_simulator, out, as_json)
+@contextmanager
+def in_sim(peers: int, key: Path | None) -> Iterator[World]:
+    """The simulator, opened like any other world."""
+    yield in_simulator
 
 
-@app.command()
-def local(
-    scenario: ScenarioArgument = "lan",
-    ordering: OrderingOption = None,
-    peers: PeersOption = None,
-    messages: MessagesOption = None,
-    planet: PlanetOption = None,
-    regions: RegionsOption = None,
-    loss: LossOption = None,
-    seed: SeedOption = None,
-    repeat: RepeatOption = 1,
-    trace: TraceOption = None,
-    set_: SetOption = None,
-    out: OutOption = Path("runs"),
-    as_json: JsonOption = False,
-    key: KeyOption = None,
-) -> int:
-    """Play a scenario with real processes and real UDP on this machine; regions are emulated by each peer.
-
-    Example: python -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer
-    """
-    chosen = _scenario(scenario, set_, ordering, peers, messages, planet, regions, loss, seed, trace)
-    runs = plan(chosen, _orderings(chosen, ordering), repeat, "local")
-    with in_local(chosen.peers, key) as world:
-        return _play_and_tell(runs, world, out, as_json)
+# name -> what it says of itself, and what opens it
+WORLDS: Mapping[str, tuple[str, Callable[[int, Path | None], AbstractContextManager[World]]]] = {
+    "sim": (
+        "Play a scenario in virtual time: fast, and byte for byte the same for the same seed.\n\n"
+        "Example: python -m experiments sim wan-3-sites --ordering unordered,lamport_all_ack --repeat 5",
+        in_sim,
+    ),
+    "local": (
+        "Play a scenario with real processes and real UDP on this machine; each peer emulates its region.\n\n"
+        "Example: python -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer",
+        in_local,
+    ),
+}
 
 
+def command_for(world: str) -> Callable[..., int]:
+    """The command that plays scenarios in this world."""
+    about, opened = WORLDS[world]
+
+    def command(
+        scenario: ScenarioArgument = "lan",
+        ordering: OrderingOption = None,
+        peers: PeersOption = None,
+        messages: MessagesOption = None,
+        planet: PlanetOption = None,
+        regions: RegionsOption = None,
+        loss: LossOption = None,
+        seed: SeedOption = None,
+        repeat: RepeatOption = 1,
+        trace: TraceOption = None,
+        set_: SetOption = None,
+        out: OutOption = Path("runs"),
+        report: ReportOption = None,
+        as_json: JsonOption = False,
+        key: KeyOption = None,
+    ) -> int:
+        said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
+        chosen = override(load(scenario), set_ or (), **said, loss=loss, seed=seed, trace=trace)
+        check_names(chosen, {**PLACES, "workload": WORKLOADS}, chosen.name)
+        runs = plan(chosen, _orderings(chosen, ordering), repeat, world)
+        played: list[Played] = []
+        try:
+            with opened(chosen.peers, key) as open_world:
+                for run in told(runs, play(runs, open_world, out)):
+                    played.append(run)  # kept one by one: what was played before an interruption is told too
+        finally:
+            _tell(played, as_json, report)
+        return max((run.exit_code for run in played), default=HELD)
+
+    command.__doc__ = about
+    return command
+
+
+for name in WORLDS:
+    app.command(name)(command_for(name))
 app.command()(explore)
 app.command()(replay)
 app.command()(bench)
-
-
-def _scenario(name: str, assignments: list[str] | None, ordering: str | None, *options: object) -> Scenario:
-    peers, messages, planet, regions, loss, seed, trace = options
-    scenario = override(
-        load(name),
-        assignments or (),
-        ordering=ordering,
-        peers=peers,
-        messages=messages,
-        planet=planet,
-        regions=regions,
-        loss=loss,
-        seed=seed,
-        trace=trace,
-    )
-    check_names(scenario, {**PLACES, "workload": WORKLOADS}, scenario.name)
-    return scenario
 
 
 def _orderings(scenario: Scenario, text: str | None) -> list[tuple[str, str | None]]:
@@ -136,18 +134,13 @@ def _orderings(scenario: Scenario, text: str | None) -> list[tuple[str, str | No
     return [(own.name, own.options.get("variant"))]
 
 
-def _play_and_tell(runs: list[Planned], world: World, out: Path, as_json: bool) -> int:
-    played: list[Played] = []
-    try:
-        for run in told(runs, play(runs, world, out)):
-            played.append(run)
-    finally:  # what was played before an interruption is told too
-        _tell(played, as_json)
-    return max((run.exit_code for run in played), default=HELD)
-
-
-def _tell(played: Iterable[Played], as_json: bool) -> None:
+def _tell(played: Sequence[Played], as_json: bool, report: Path | None) -> None:
     verdicts = [run.as_dict() for run in played]
+    if report is not None and played:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        output.write(
+            [part.encode() for part in sections_of([load_run(run.folder, partial=True) for run in played])], report
+        )
     if as_json:
         print(json.dumps({"runs": verdicts}, ensure_ascii=False))
         return
@@ -159,7 +152,9 @@ def _tell(played: Iterable[Played], as_json: bool) -> None:
             face.say(f"{run.planned.title}: {run.error}; what there is of it is in {run.folder}")
         for name in run.verdict.violated():
             print(f"{run.planned.title}: {run.verdict.findings[name].sentence}")
-    print("Runs are in " + ", ".join(str(run.folder) for run in played))
+    print("Runs: " + ", ".join(str(run.folder) for run in played))
+    if report is not None:
+        print(f"Report: {report}")
 
 
 if __name__ == "__main__":

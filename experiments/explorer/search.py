@@ -7,7 +7,7 @@ sends to. Both are looked up (state.py), so the shipped layers run a few thousan
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +15,8 @@ from typing import Any
 
 from experiments.explorer.judging import AT_THE_END, PROPERTIES, Judge, Violation, recorded
 from experiments.explorer.model import Model, model_of
-from experiments.explorer.state import MASK, MOST_SITUATIONS, MULTICAST, Choice, Full, Space
+from experiments.explorer.player import MULTICAST
+from experiments.explorer.state import MASK, MOST_SITUATIONS, Choice, Full, History, Space
 from experiments.explorer.witness import Arrival, Firing, Multicast, Step, TurnEnd
 from experiments.yaml_files import unknown
 from peer.core.errors import SettingsError
@@ -108,11 +109,13 @@ class Search:
         """Look at every state, or as many as are allowed, or until a violation is found."""
         try:
             self._look_at_all()
+            return self._explored(f"more than {self.max_states} states" if self._full() else "")
         except _Found as found:
             return self._explored("a violation was found", found.violation, found.state)
         except Full:
             return self._explored(f"a peer can be in more than {MOST_SITUATIONS} situations")
-        return self._explored(f"more than {self.max_states} states" if self._full() else "")
+        finally:
+            self.space.forget()
 
     def _explored(self, stopped: str, violation: Violation | None = None, state: int | None = None) -> Explored:
         witness = () if state is None else tuple(self._way_to(state))
@@ -131,7 +134,6 @@ class Search:
     def _look_at_all(self) -> None:
         begin = self.space.begin()
         self.parents[begin] = begin
-        self._judge(begin)
         level = [begin]
         while level and not self._full():
             found: list[int] = []
@@ -148,9 +150,10 @@ class Search:
 
         All peers' turns are taken everywhere; a reduction that leaves some of them out would belong here.
         """
-        parents, turns_of, max_states = self.parents, self.space.turns, self.max_states
-        peers = self.space.peers
+        parents, judged, max_states = self.parents, self._judged, self.max_states
+        turns_of, peers = self.space.turns, self.space.peers
         shifts, known = [peer.shift for peer in peers], [peer.turns for peer in peers]
+        histories = [(peer.history_of, peer.shift) for peer in peers]
         for state in states:
             if len(parents) > max_states:
                 return
@@ -167,7 +170,9 @@ class Search:
                         parents[after] = state
                         found.append(after)
                         if told:
-                            self._judge(after)
+                            numbers = tuple([history_of[after >> shift & MASK] for history_of, shift in histories])
+                            if numbers not in judged:
+                                self._judge(after, numbers)
             self.transitions += taken
             if not taken:
                 self._judge_the_end(state)
@@ -177,21 +182,22 @@ class Search:
 
     # Judging.
 
-    def _judge(self, state: int) -> None:
-        peers = self.space.peers
-        numbers = tuple([peer.history_of[state >> peer.shift & MASK] for peer in peers])
-        if numbers not in self._judged:
-            self._judged.add(numbers)
-            violation = self.judge.at_any_time([peer.histories[number] for peer, number in zip(peers, numbers)])
-            if violation is not None:
-                raise _Found(state, violation)
+    def _judge(self, state: int, histories: tuple[int, ...]) -> None:
+        """Judge these histories, by their numbers, unless it was done."""
+        self._judged.add(histories)
+        violation = self.judge.at_any_time(self._read(histories))
+        if violation is not None:
+            raise _Found(state, violation)
+
+    def _read(self, histories: Iterable[int]) -> list[History]:
+        return [peer.histories[number] for peer, number in zip(self.space.peers, histories)]
 
     def _judge_the_end(self, state: int) -> None:
         """Nothing can happen any more; where only a bound keeps a timer from firing that says nothing."""
         peers = list(zip(self.space.peers, self.space.situations(state)))
         if any(peer.cut_short(situation) for peer, situation in peers):
             return
-        violation = self.judge.at_the_end([peer.histories[peer.history_of[situation]] for peer, situation in peers])
+        violation = self.judge.at_the_end(self._read(peer.history_of[situation] for peer, situation in peers))
         if violation is not None:
             raise _Found(state, violation)
 

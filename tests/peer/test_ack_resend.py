@@ -178,6 +178,23 @@ def test_what_was_overtaken_is_sent_again_before_its_time():
     assert table.heard(1) == words(6) and table.now_s == 0.0
 
 
+def test_what_was_overtaken_is_sent_again_once():
+    """However many later packets show the same gap; and the timer does not send it once more on top."""
+    table = table_of(fates={(0, 1): "x" + "." * 60}, rtt_s=0.1)
+    table.ask(0, *[SendTo(1, Word(text)) for text in words(40)]).carry()
+    assert len(table.sent_by(0, Data)) <= 40 + 1 + 40 // 16
+    assert table.heard(1) == words(40)
+
+
+def test_only_what_is_missing_is_sent_again():
+    table = send(table_of(fates={(0, 1): "xxxx"}), 0, 1, *words(4)).carry()
+    table.arrive(0, 1, Ack(0, 0b101))  # 1 and 3 arrived
+    sent = len(table.sent_by(0, Data))
+    table.fates[0, 1] = iter("x" * 20)
+    table.pass_time(20.0)
+    assert {packet.number for _, packet in table.sent_by(0, Data)[sent:]} == {0, 2}
+
+
 def test_who_does_not_answer_is_asked_ever_more_slowly_but_for_ever():
     table = send(table_of(fates={(0, 1): "x" * 10_000}), 0, 1, "a").pass_time(60.0)
     after_a_minute = len(table.sent_by(0, Data))

@@ -279,7 +279,7 @@ def test_the_sequencer_takes_only_the_next_of_a_sender():
     table.arrive(0, 1, block(1, 1, 2), block(1, 2, 3))
     assert delivered(table, 0) == []
     table.arrive(0, 1, block(1, 0, 1), block(1, 0, 1), block(1, 2, 3))
-    assert delivered(table, 0) == [(1, 0), (1, 1), (1, 2)]
+    assert delivered(table, 0) == [(1, 0), (1, 1), (1, 2)] and table.stacks[0].held() == {"held back": 0}
     assert [packet.number for target, packet in table.sent_by(0, Numbered) if target == 2] == [0, 1, 2]
 
 

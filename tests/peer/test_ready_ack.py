@@ -42,6 +42,7 @@ def ready(table):
 def test_all_pairs_become_ready():
     table = table_of(peers=5).start().settle()
     assert ready(table) == [0, 1, 2, 3, 4]
+    assert not any(stack.layer("ready_ack").shut for stack in table.stacks)  # from here on packets pass it by
     assert all(len(table.told(me, GroupReady)) == 1 and not table.stacks[me].lacks() for me in range(5))
 
 
@@ -183,7 +184,9 @@ def test_pairs_are_made_with_whom_the_overlay_wants():
     """And with nobody else, though a READY of anybody is answered."""
     table = Table([[GroupManager(("p0", "p1")), ReadyAck(7)] for _ in range(2)]).start()
     assert table.pass_time(3.0).sent == []
-    table.ask(0, Connect(1)).pass_time(3.0)
+    table.ask(0, Connect(1))
+    assert [target for target, _ in table.sent_by(0, Ready)] == [1]  # at once
+    table.pass_time(3.0)
     assert table.sent_by(1, HandshakeAck) and not table.sent_by(1, Ready)
     assert table.told(0, PairReady) == table.told(1, PairReady) == []
     table.ask(1, Connect(0)).settle()

@@ -62,7 +62,9 @@ class Bench:
     def below(self, *items):
         """Blocks that are delivered, and numbers of blocks that are settled."""
         effects = self.turn(TimerFired("ordering", items))
-        return effects + self.turn(TimerFired(self.workload.name, "more"))
+        if SetTimer(self.workload.name, "more", 0.0, 0.0) in effects:
+            effects += self.turn(TimerFired(self.workload.name, "more"))
+        return effects
 
     def own(self, place):
         """The block that left as the place-th, as it is delivered."""
