@@ -1,0 +1,115 @@
+"""Datagrams: what is sealed opens, and nothing else does."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import peer.stacks  # noqa: F401  (all packets are registered)
+from peer.core.blocks import Block
+from peer.core.errors import WireError
+from peer.drivers.datagram import HEADER, OVERHEAD_BYTES, SMALL_BYTES, Envelope, ReplayWindow, short_hash
+from peer.links.ack_resend import Ack, Data
+from peer.ordering.fixed_sequencer import Numbered
+
+KEY, OTHER = bytes(range(32)), bytes(32)
+HEADERS = (7, short_hash("ana"), 99, 1, 123_456_789, 987_654_321, 55)
+SMALL = [Data(1, 2, 3, Block(0, 5, 1, 4, 9, b"abcd")), Ack(4, 0)]
+LARGE = [Data(1, 2, 3, Block(0, 5, 100, 64, 9, bytes(6400))), Ack(4, 0), Data(2, 2, 0, Numbered(7, Block(1, 0, 0, 0, 1, b"")))]
+
+
+def sealed(packets: list, key: bytes = KEY) -> bytes:
+    envelope = Envelope(key)
+    bodies: dict = {}
+    return envelope.seal(HEADERS, [envelope.entry(packet, bodies) for packet in packets])
+
+
+def opened(data: bytes, key: bytes = KEY):
+    return Envelope(key).open(memoryview(data))
+
+
+def refusal(data: bytes, key: bytes = KEY) -> str:
+    with pytest.raises(WireError) as caught:
+        opened(data, key)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("packets", [[], SMALL, LARGE])
+def test_what_is_sealed_opens(packets):
+    data = sealed(packets)
+    assert (len(data) - OVERHEAD_BYTES > SMALL_BYTES) == (packets is LARGE)
+    result = opened(data)
+    assert (result.run, result.sender, result.incarnation, result.counter) == HEADERS[:4]
+    assert (result.stamp_ns, result.echo_ns, result.held_us) == HEADERS[4:]
+    assert result.packets == packets
+
+
+def test_another_key_opens_nothing():
+    assert refusal(sealed(SMALL), OTHER) == "key"
+
+
+@pytest.mark.parametrize("packets", [SMALL, LARGE])
+def test_every_changed_bit_is_noticed(packets):
+    data = sealed(packets)
+    chance = random.Random(1)
+    places = range(len(data)) if packets is SMALL else sorted(chance.sample(range(len(data)), 400))
+    for place in places:
+        changed = bytearray(data)
+        changed[place] ^= 1 << chance.randrange(8)
+        with pytest.raises(WireError):
+            opened(bytes(changed))
+
+
+@pytest.mark.parametrize("packets", [SMALL, LARGE])
+def test_a_cut_or_overlong_datagram_is_refused(packets):
+    data = sealed(packets)
+    for length in (0, 1, HEADER.size, OVERHEAD_BYTES - 1, OVERHEAD_BYTES + 1, len(data) // 2, len(data) - 1):
+        assert refusal(data[:length]) in ("short", "cut", "tag")
+    assert refusal(data + b"\0") in ("cut", "tag")
+    assert refusal(data + data) in ("cut", "tag")
+
+
+def test_noise_is_refused():
+    chance = random.Random(2)
+    for _ in range(2000):
+        with pytest.raises(WireError):
+            opened(chance.randbytes(chance.randrange(2000)))
+
+
+def test_packets_cannot_be_moved_from_one_datagram_to_another():
+    one, two = sealed([Ack(1, 0)]), sealed([Ack(2, 0)])
+    assert refusal(one[:OVERHEAD_BYTES] + two[OVERHEAD_BYTES:]) == "tag"
+
+
+def test_a_body_is_encoded_once_for_all_targets():
+    envelope, bodies = Envelope(KEY), {}
+    body = LARGE[0].body
+    first = envelope.entry(Data(1, 0, 0, body), bodies)
+    second = envelope.entry(Data(8, 3, 0, body), bodies)
+    assert first[1] is second[1] and first[0] != second[0] and len(bodies) == 1
+
+
+def test_a_counter_is_new_once():
+    window = ReplayWindow()
+    assert [window.is_new(counter) for counter in (5, 5, 3, 4, 3, 9, 8, 9, 5)] == [
+        True, False, True, True, False, True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_what_is_older_than_the_window_is_taken_for_seen():
+    window = ReplayWindow()
+    assert window.is_new(5000)
+    assert window.is_new(5000 - ReplayWindow.WIDTH + 1) and not window.is_new(5000 - ReplayWindow.WIDTH)
+    assert window.is_new(5000 + 10 * ReplayWindow.WIDTH)
+    assert not window.is_new(5000)
+
+
+def test_the_window_agrees_with_a_set():
+    chance, window, seen, highest = random.Random(3), ReplayWindow(), set(), -1
+    for _ in range(20_000):
+        counter = max(0, highest + chance.randrange(-1100, 40))
+        fresh = counter not in seen and counter > highest - ReplayWindow.WIDTH
+        assert window.is_new(counter) == fresh
+        seen.add(counter)
+        highest = max(highest, counter)

@@ -1,0 +1,168 @@
+"""The real world around a session: bytes from anywhere, timers, logs, and the socket."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from peer.core.commands import Close, Prepare, Release, Sealed
+from peer.core.effects import CancelTimer, SetTimer
+from peer.core.events import Answered, TimerFired
+from peer.core.trace import read_header
+from peer.drivers.udp import Lateness, UdpPeer
+from tests.runs import run_settings
+
+RUN = "ab" * 8
+KEY = bytes(32)
+
+
+class Group:
+    """Peers on loopback in one thread, each taking a turn when asked."""
+
+    def __init__(self, folder: Path, ordering: str = "lamport_all_ack", **settings: object) -> None:
+        self.settings = replace(run_settings(ordering, peers=3, **settings), delays_s=None)
+        self.peers = [UdpPeer(name, KEY, bind=("127.0.0.1", 0), logs=folder / name) for name in self.settings.members]
+        self.deadline = time.monotonic() + 20
+
+    def __enter__(self) -> Group:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for peer in self.peers:
+            peer.socket.close()
+            peer._close_logs()
+
+    def prepare(self) -> None:
+        endpoints = {peer.name: list(peer.socket.getsockname()) for peer in self.peers}
+        for me, peer in enumerate(self.peers):
+            peer._on_command(Prepare(RUN, me, asdict(self.settings)))
+            peer._perform(peer.session.host.step([Answered("group_manager", {"endpoints": endpoints})], 0.0))
+
+    def until(self, reached) -> None:
+        while not all(reached(peer) for peer in self.peers):
+            assert time.monotonic() < self.deadline, [peer.session.counts() for peer in self.peers]
+            for peer in self.peers:
+                turn = peer._read(64)
+                if turn:
+                    peer._perform(peer.session.host.step(turn, time.monotonic()))
+                peer._what_is_due()
+
+    def run(self) -> None:
+        self.prepare()
+        self.until(lambda peer: peer.session.phase == "ready")
+        for peer in self.peers:
+            peer._on_command(Release(RUN))
+
+    def finish(self) -> list[Sealed]:
+        self.until(lambda peer: peer.session.phase == "drained")
+        for peer in self.peers:
+            peer._on_command(Close(RUN))
+        return [peer.sealed for peer in self.peers]
+
+
+def test_a_run_over_real_sockets(tmp_path):
+    with Group(tmp_path, messages=20, gap_ms=(1, 2)) as group:
+        group.run()
+        sealed = group.finish()
+    logs = [(tmp_path / f"p{me}" / f"p{me}-trace.bin").read_bytes() for me in range(3)]
+    assert [len(log) for log in logs] == [each.files["trace"][0] for each in sealed]
+    header, _ = read_header(tmp_path / "p0" / "p0-trace.bin")
+    assert (header["peer"], header["run"]) == (0, RUN)
+
+
+def test_noise_is_counted_and_changes_nothing(tmp_path):
+    chance = random.Random(1)
+    with Group(tmp_path, messages=20, gap_ms=(1, 2)) as group, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+        group.run()
+        sent = 0
+        while not all(peer.session.phase == "drained" for peer in group.peers):
+            for peer in group.peers:
+                noise.sendto(chance.randbytes(chance.randrange(1, 1500)), peer.socket.getsockname())
+            sent += 1
+            group.until(lambda peer: True)
+            for peer in group.peers:
+                turn = peer._read(64)
+                if turn:
+                    peer._perform(peer.session.host.step(turn, time.monotonic()))
+                peer._what_is_due()
+        for each in group.finish():
+            assert 0 < sum(each.measures["dropped"].values()) <= sent
+            assert set(each.measures["dropped"]) <= {"short", "version", "key"}
+
+
+def test_what_was_recorded_is_refused_when_it_comes_again(tmp_path):
+    with Group(tmp_path, messages=5, gap_ms=(1, 2)) as group:
+        group.run()
+        victim = group.peers[0]
+        envelope, taken = victim.envelope, []
+        original = envelope.open
+        envelope.open = lambda data: (taken.append(bytes(data)), original(data))[1]
+        group.until(lambda peer: peer.session.phase == "drained")
+        del envelope.open
+        before = victim.session.counts()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as recorder:
+            for datagram in taken:
+                recorder.sendto(datagram, victim.socket.getsockname())
+            while victim.dropped["replayed"] < len(taken):
+                assert time.monotonic() < group.deadline, victim.dropped
+                assert victim._read(64) == []
+        assert victim.session.counts() == before
+
+
+def test_datagrams_of_another_run_and_of_strangers_are_refused(tmp_path):
+    with Group(tmp_path, messages=5) as group:
+        group.prepare()
+        victim, other = group.peers[0], group.peers[1]
+        other.run_id = 1
+        other._send(0, [])
+        other.run_id, other.me_hash = victim.run_id, 12345
+        other._send(0, [])
+        while sum(victim.dropped.values()) < 2:
+            assert time.monotonic() < group.deadline, victim.dropped
+            victim._read(64)
+        assert victim.dropped == {"other run": 1, "stranger": 1}
+
+
+def test_a_timer_that_was_replaced_or_cancelled_never_fires(tmp_path):
+    fired = []
+
+    class Session:
+        class host:
+            @staticmethod
+            def step(turn, now):
+                fired.extend(event.key for event in turn if type(event) is TimerFired)
+                return []
+
+    with Group(tmp_path) as group:
+        peer = group.peers[0]
+        peer.session = Session()
+        for name, wait_s in (("cancelled", 0.0), ("replaced", 0.0), ("replaced", 0.02), ("kept", 0.01)):
+            peer._set_timer(SetTimer("layer", name, wait_s, wait_s))
+        peer._perform([CancelTimer("layer", "cancelled")])
+        while len(fired) < 2:
+            assert time.monotonic() < group.deadline
+            peer._what_is_due()
+        assert fired == ["kept", "replaced"] and not peer.timers
+
+
+def test_logs_that_cannot_be_written_are_said_and_the_peer_goes_on(tmp_path):
+    (tmp_path / "p0").write_text("a file where the folder of logs should be")
+    with Group(tmp_path) as group:
+        said = []
+        group.peers[0]._report = said.append
+        group.peers[0]._on_command(Prepare(RUN, 0, asdict(group.settings)))
+        assert [(report.code, "p0 cannot write its logs" in report.sentence) for report in said] == [("disk", True)]
+
+
+@pytest.mark.parametrize(("values", "median"), [([0.0], 0.0), ([1e-4] * 9 + [1.0], 0.000128)])
+def test_lateness_in_powers_of_two(values, median):
+    lateness = Lateness()
+    for value in values:
+        lateness.add(value)
+    summary = lateness.summary()
+    assert summary["p50_s"] == median and summary["worst_s"] == max(values)
