@@ -27,7 +27,10 @@ from peer.core.settings import RunSettings, from_json
 from peer.core.trace import DELIVERED, RELEASED, read_header
 
 PARTIAL = "partial"  # a file of this name marks a folder whose run did not come to its end
-VERDICT = ("ordering", "world", "peers", "messages_per_peer", "rounds", "up", "complete", "on_time", "properties")
+VERDICT = (  # what verdict.json holds at least
+    "ordering", "world", "peers", "messages_per_peer", "rounds", "out_of_order_rounds", "short_rounds",
+    "disordered_rounds", "up", "complete", "inversions", "first_divergence", "on_time", "properties",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,14 +191,11 @@ def _parting(run: Run) -> str:
     for peer in run.peers:
         alike.setdefault(_held(run, peer, shown), []).append(str(peer.number))
     columns = list(alike)[:MOST_COLUMNS]
-    rows = [
-        [position, *held, "" if len(set(held) - {""}) == 1 else "<"]
-        for position, *held in zip(shown, *columns)
-    ]
-    titles = ["position", *(f"peer{'s'[: len(alike[column]) > 1]} {_few(alike[column])}" for column in columns), ""]
+    marks = ["" if len(set(held) - {""}) == 1 else "<" for held in zip(*alike)]
+    titles = ["position", *(_few(alike[column]) for column in columns), ""]
     text = f"Where the logs part (sender:number; {UNKNOWN} has ended; < marks positions that differ)\n\n"
     more = f"Logs of another {len(alike) - len(columns)} kinds are not shown.\n" if len(alike) > len(columns) else ""
-    return f"{text}{_table(titles, rows)}{more}\n"
+    return f"{text}{_table(titles, zip(shown, *columns, marks))}{more}\n"
 
 
 def _held(run: Run, peer: Peer, shown: range) -> tuple[str, ...]:
@@ -210,7 +207,9 @@ def _held(run: Run, peer: Peer, shown: range) -> tuple[str, ...]:
 
 
 def _few(peers: Sequence[str]) -> str:
-    return ", ".join(peers) if len(peers) <= 4 else f"{', '.join(peers[:3])} and {len(peers) - 3} more"
+    if len(peers) == 1:
+        return f"peer {peers[0]}"
+    return "peers " + (", ".join(peers) if len(peers) <= 4 else f"{', '.join(peers[:3])} and {len(peers) - 3} more")
 
 
 def _latency_by_regions(run: Run, latencies: Latencies) -> str:

@@ -85,7 +85,7 @@ class Coordinator:
     def left(self, name: str, now: float) -> None:
         """A session's connection is gone."""
         self.present.pop(name, None)
-        if name in self.members and self.members[name].gone_since is None:
+        if name in self.members:
             self.members[name].gone_since = now
 
     # The run.

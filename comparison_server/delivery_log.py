@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,7 +40,7 @@ class DeliveryLog:
     bad_wholes: int = 0
     whole: bool = False  # nothing is missing, and it bears its name
     file: BinaryIO | None = None
-    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=HASH_BYTES))
+    digest: Any = None  # of what is here, while the file is open
 
     def add(self, data: bytes) -> None:
         """The next verified part."""

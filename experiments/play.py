@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison_server.evidence import EvidenceError
 from comparison_server.run_folder import load_run
 from comparison_server.service import Interrupted
 from comparison_server.verdict import Verdict, judge
@@ -100,7 +101,8 @@ def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
     """Play one after another; what is left of each."""
     for planned in runs:
         folder = fresh_folder(out, run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat))
-        write_scenario(folder, planned.scenario, planned.settings, planned.world, "shared", planned.repeat or 0)
+        clock = "own" if planned.settings.delays_s is None else "shared"  # what is emulated runs on one machine
+        write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
         try:
             ended = world(planned, folder)
         except Interrupted as stopped:
@@ -113,8 +115,15 @@ def conclude(planned: Planned, folder: Path, ended: Ended) -> Played:
     """Judge what is in the folder and write the verdict and the measures beside it."""
     workload = planned.settings.workload
     facts = {"ordering": planned.ordering, "world": planned.world, "messages_per_peer": workload.messages}
-    verdict = judge(load_run(folder), promised(planned.settings), facts)
-    measures = {"totals": totals(ended.measures.get("peers", {}), verdict, workload.messages), **ended.measures}
+    try:
+        evidence = load_run(folder)
+    except EvidenceError:
+        if ended.error is not None:  # which is why there is nothing to be judged
+            raise ended.error from None
+        raise
+    verdict = judge(evidence, promised(planned.settings), facts)
+    delivered = sum(len(log.ids) for log in evidence.logs)
+    measures = {"totals": totals(ended.measures.get("peers", {}), delivered), **ended.measures}
     played = Played(planned, folder, verdict, ended.error, measures)
     _write(folder / "verdict.json", played.as_dict())
     _write(folder / "measures.json", measures)
@@ -149,13 +158,10 @@ def header_of(planned: Planned) -> dict[str, Any]:
     }
 
 
-def totals(peers: dict[str, dict[str, Any]], verdict: Verdict, messages: int) -> dict[str, Any]:
-    """What the run cost, in all and for each message delivered anywhere."""
-    rows = list(peers.values())
-    asked = messages * len(rows)
-    delivered = asked * len(rows)
+def totals(peers: dict[str, dict[str, Any]], delivered: int) -> dict[str, Any]:
+    """What the run cost, in all and for each of the messages delivered anywhere."""
     counted = {
-        what: sum(row.get(what, 0) or 0 for row in rows)
+        what: sum(row.get(what, 0) for row in peers.values())
         for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
     }
     per = {f"{what}_per_delivery": amount / delivered if delivered else None for what, amount in counted.items()}

@@ -79,20 +79,25 @@ class Judge:
     # One log.
 
     def _of_one(self, p: PeerId, history: History) -> Iterator[Violation]:
-        log = history.log
+        log, name_of = history.log, self.name_of
         if INTEGRITY in self.properties:
             for place, ident in enumerate(log):
                 if ident in log[:place]:
-                    yield Violation(INTEGRITY, f"p{p} delivered {self.name_of(ident)} twice")
+                    yield Violation(INTEGRITY, f"p{p} delivered {name_of(ident)} twice")
                 if sender_of(ident) >= self.peers:
-                    yield Violation(INTEGRITY, f"p{p} delivered {self.name_of(ident)}, and there is no such peer")
+                    yield Violation(INTEGRITY, f"p{p} delivered {name_of(ident)}, and there is no such peer")
         if FIFO in self.properties:
-            for place, ident in enumerate(log):
-                for earlier in range(message_id(sender_of(ident), 0), ident):
-                    if earlier not in log[:place]:
-                        names = self.name_of(ident), self.name_of(earlier)
-                        first = f"though p{sender_of(ident)} had multicast {names[1]} first"
-                        yield Violation(FIFO, f"p{p} delivered {names[0]} and not {names[1]} before it, {first}")
+            following: dict[PeerId, int] = {}
+            for ident in log:
+                sender = sender_of(ident)
+                expected = following.get(sender, message_id(sender, 0))
+                if ident > expected:
+                    why = f"though p{sender} had multicast {name_of(expected)} first"
+                    missing = f"p{p} delivered {name_of(ident)} and not {name_of(expected)} before it"
+                    yield Violation(FIFO, f"{missing}, {why}")
+                if ident < expected:
+                    yield Violation(FIFO, f"p{p} delivered {name_of(ident)} again after {name_of(expected - 1)}")
+                following[sender] = ident + 1
         yield from self._of_sender(p, p, history, history)
 
     # Two logs.
@@ -104,12 +109,10 @@ class Judge:
             x, y = map(self.name_of, opposed)
             yield Violation(self.total, f"p{p} delivered {x} before {y}, but p{q} delivered {y} before {x}")
         if PREFIX in self.properties:
-            for place, (x, y) in enumerate(zip(one.log, other.log), 1):
+            for place, (x, y) in enumerate(zip(_once(one.log), _once(other.log)), 1):
                 if x != y:
-                    names = self.name_of(x), self.name_of(y)
-                    yield Violation(
-                        PREFIX, f"the {_ordinal(place)} message that p{p} delivered is {names[0]}, p{q}'s is {names[1]}"
-                    )
+                    which = f"the {_ordinal(place)} message that p{p} delivered is {self.name_of(x)}"
+                    yield Violation(PREFIX, f"{which}, the {_ordinal(place)} of p{q} is {self.name_of(y)}")
 
     def _of_sender(self, p: PeerId, sender: PeerId, here: History, there: History) -> Iterator[Violation]:
         """What p's log says of the messages of a sender."""
@@ -136,8 +139,9 @@ class Judge:
         """Orders that no single one can hold although no two contradict each other: a before b, b before c, c before a."""
         legs: dict[int, dict[int, PeerId]] = {}
         for p, history in enumerate(histories):
-            for place, ident in enumerate(history.log):
-                for later in history.log[place + 1 :]:
+            log = _once(history.log)
+            for place, ident in enumerate(log):
+                for later in log[place + 1 :]:
                     legs.setdefault(ident, {}).setdefault(later, p)
         for start in legs:
             ways = {start: []}
@@ -169,10 +173,15 @@ class Judge:
                             yield Violation(self.agreement, what)
 
 
+def _once(log: tuple[int, ...]) -> list[int]:
+    """A log without its repeats, which integrity and FIFO alone complain of."""
+    return list(dict.fromkeys(log))
+
+
 def _opposed(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, int] | None:
-    """Two messages that stand in these logs in opposite order; a repeat does not count."""
-    places = {ident: place for place, ident in reversed(list(enumerate(other)))}
-    common = [ident for ident in dict.fromkeys(one) if ident in places]
+    """Two messages that stand in these logs in opposite order."""
+    places = {ident: place for place, ident in enumerate(_once(other))}
+    common = [ident for ident in _once(one) if ident in places]
     return next(((x, y) for x, y in zip(common, common[1:]) if places[x] > places[y]), None)
 
 

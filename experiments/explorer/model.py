@@ -50,14 +50,15 @@ class Model:
         layer = self.layer or variant_class(self.ordering, self.variant)
         return layer.promises.union(*(more for need, more in layer.promises_if.items() if need in self.network.gives))
 
-    def bounds(self) -> str:
-        """What was searched, in words."""
+    def bounds(self, timers: bool = False) -> str:
+        """What is searched, in words; `timers` says whether there are any."""
         network = self.network.sentence
         if self.network.duplicates:
-            network += f", and {_so_many(self.network.duplicates, 'duplicate')} at each peer"
+            network += f" and {_so_many(self.network.duplicates, 'duplicate')} at each peer"
+        firings = f", each timer fires at most {_so_many(self.firings, 'time')}" if timers else ""
         return (
-            f"{self.peers} peers, each multicasts {_so_many(self.messages, 'message')} at any moment; {network}; "
-            f"any number of arrivals in a turn; each timer fires at most {_so_many(self.firings, 'time')}"
+            f"{self.peers} peers, each multicasts {_so_many(self.messages, 'message')} at any moment, over {network}, "
+            f"any number of arrivals in a turn{firings}"
         )
 
     def message_name(self, ident: int) -> str:

@@ -28,6 +28,11 @@ class Network:
     sentence: str
     duplicates: int = 0  # how many packets may arrive at each peer once more
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether what arrives next from a source is what it sent first."""
+        return FIFO_LINKS in self.gives
+
     def empty(self, peers: int) -> Inbox:
         """Nothing is under way to a peer."""
         raise AssertionError("each kind has its own")
@@ -84,6 +89,6 @@ NETWORKS: Mapping[str, Network] = {
     for network in (
         Queues("fifo", frozenset({RELIABLE, FIFO_LINKS, ONCE, LARGE}), "links that lose nothing and keep the order"),
         Bag("reliable", frozenset({RELIABLE, ONCE, LARGE}), "links that lose nothing and keep no order"),
-        Bag("datagrams", frozenset(), "datagrams that keep no order, any of which may be lost", duplicates=1),
+        Bag("datagrams", frozenset(), "datagrams in any order, with any number of losses", duplicates=1),
     )
 }

@@ -39,6 +39,7 @@ class Explored:
     transitions: int  # turns taken from them
     depth: int  # turns, on the shortest way to the farthest state
     stopped: str  # why the search ended before it was exhausted, in words
+    bounds: str  # within which everything was searched, in words
     violation: Violation | None = None
     witness: tuple[Step, ...] = ()
 
@@ -127,6 +128,7 @@ class Search:
             self.transitions,
             self.depth,
             stopped,
+            self.model.bounds(timers=any(local.timers for peer in self.space.peers for local in peer.locals)),
             violation,
             witness,
         )

@@ -56,11 +56,15 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
 
 
 def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path / "file")
-    output.write([b"through a link"], tmp_path / "link")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == "through a link"
-    output.write([b"nowhere"], Path(os.devnull))
-    assert Path(os.devnull).is_char_device()
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(tmp_path / "file")
+    output.write([b"through a link"], link)
+    assert link.is_symlink() and (tmp_path / "file").read_text() == "through a link"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    output.write([b"through ", b"a pipe"], pipe)
+    assert pipe.is_fifo() and os.read(reader, 100) == b"through a pipe"
+    os.close(reader)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis import floors, measures
+from analysis import measures
+from analysis.floors import bound, expected
 from analysis.load import load
 from peer.core.trace import DELIVERED, RELEASED, read_header
 from tests.analysis import plain
@@ -30,11 +31,18 @@ def test_floors_are_those_of_the_ordering_that_ran(lossy):
         run = load(folder)
         delays = json.loads((folder / "scenario.json").read_text())["settings"]["delays_s"]
         ordering, _, variant = title.partition(":")
-        floor = floors.bound(ordering, variant or None, delays)
+        floor = bound(ordering, variant or None, delays)
         assert (measures.floor_s(run) == floor).all()
-        assert (measures.alone_s(run) == floors.expected(ordering, variant or None, delays)).all()
+        assert (measures.alone_s(run) == expected(ordering, variant or None, delays)).all()
         for row in measures.pair_latencies(run).itertuples():
             assert row.floor_s == pytest.approx(floor[row.sender, row.receiver], abs=1e-12)
+
+
+def test_floors_are_those_of_the_place_that_was_chosen(tmp_path):
+    (run,) = plain.played(tmp_path, "wan-3-sites", "fixed_sequencer", "ordering_options.sequencer=2", messages=1)
+    delays = json.loads((run.folder / "scenario.json").read_text())["settings"]["delays_s"]
+    floor = bound("fixed_sequencer", None, delays, {"sequencer": 2})
+    assert (measures.floor_s(load(run.folder)) == floor).all() and floor[0, 1] == delays[0][2] + delays[2][1]
 
 
 def shifted(folder, seconds):
@@ -78,6 +86,13 @@ def test_repeats_and_what_nobody_recorded(copied):
     table = measures.pair_latencies(load(copied))
     own = table[(table["sender"] == 0) & (table["receiver"] == 0)]
     assert own["deliveries"].tolist() == [1] and own["max_s"].tolist() == [0.5]
+
+
+def test_who_was_never_released_has_no_latencies(copied):
+    run = read_header(copied / "trace-0.bin")[0]["run"]
+    plain.write_trace(copied, 0, [(DELIVERED, 1, 0, 1, 1, 0.5)], run=run)
+    pairs = measures.pair_latencies(load(copied))[["sender", "receiver"]].values.tolist()
+    assert pairs == [[1, 1], [1, 2], [2, 1], [2, 2]]
 
 
 def test_delays_of_a_real_network_are_half_of_what_was_measured(copied):

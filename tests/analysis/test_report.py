@@ -197,6 +197,33 @@ def test_peers_that_agree_share_a_column_and_ended_logs_show(copied):
     assert [row.split() for row in rows] == together + apart
 
 
+def test_a_difference_in_a_column_that_is_not_shown_is_marked(copied, monkeypatch):
+    monkeypatch.setattr(reports, "MOST_COLUMNS", 1)
+    verdict = json.loads((copied / "verdict.json").read_text())
+    titles, rows = side_by_side(text_of(copied))
+    assert titles.split()[:2] == ["position", "peer"] and verdict["first_divergence"]["position"] == 0
+    assert rows[0].split()[-1] == "<" and "Logs of another 2 kinds are not shown." in rows
+
+
+def test_the_log_of_who_joined_later_begins_later(copied):
+    run = read_header(copied / "trace-0.bin")[0]["run"]
+    for peer, first, count, start in ((0, 0, 5, 0), (1, 9, 3, 2), (2, 0, 5, 0)):
+        records = [(RELEASED, 0, 0, 0, 0, 1.0), (DELIVERED, 1, first, count, 1, 0.5)]
+        plain.write_trace(copied, peer, records, run=run, start=start)
+    verdict = json.loads((copied / "verdict.json").read_text())
+    plain.change(copied / "verdict.json", first_divergence=verdict["first_divergence"] | {"position": 2})
+    _, rows = side_by_side(text_of(copied))
+    before, since = [["0", "1:0"], ["1", "1:1"]], [[str(n), f"1:{n}", f"1:{n + 7}", "<"] for n in (2, 3, 4)]
+    assert [row.split() for row in rows] == before + since
+
+
+def test_a_log_that_was_sorted_at_the_end_is_told(copied):
+    assert "sorted at the end" not in text_of(copied)
+    verdict = json.loads((copied / "verdict.json").read_text())
+    plain.change(copied / "verdict.json", on_time=verdict["on_time"] | {"1": 0.0})
+    assert "Peer 1 delivered nothing before its own last multicast: its log looks sorted at the end." in text_of(copied)
+
+
 def test_no_side_by_side_where_logs_never_part(lossy):
     assert "Where the logs part" not in text_of(lossy["lamport_all_ack:explicit"])
     assert "Where the logs part" in text_of(lossy["unordered"])

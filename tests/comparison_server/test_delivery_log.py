@@ -206,6 +206,20 @@ def test_a_log_whose_parts_are_right_and_whose_whole_is_not_is_fetched_anew_and_
     assert set(contents(tmp_path)) == {"trace-0.bin.part"}
 
 
+def test_a_log_that_was_wrong_as_a_whole_may_be_right_the_next_time(tmp_path):
+    """Each part is what its hash says, yet one of them is of another log."""
+    peer = Peer(collection_in(tmp_path), trace=bytes_of(4 * PART), sends=b"s")
+    right = peer.files["trace"]
+    peer.seal()
+    peer.answer()
+    peer.files["trace"] = bytes_of(4 * PART, seed=2)
+    peer.answer()
+    peer.files["trace"] = right
+    peer.answer_all()
+    assert contents(tmp_path) == {"trace-0.bin": right, "sends-0.bin": b"s"}
+    assert sum(fetch.length for fetch in peer.asked) == 2 * 4 * PART + 1
+
+
 def test_other_logs_than_before_the_cut_are_fetched_from_their_beginning(tmp_path):
     peer = Peer(collection_in(tmp_path), trace=bytes_of(9 * PART), sends=b"s")
     peer.seal()

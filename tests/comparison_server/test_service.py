@@ -11,7 +11,7 @@ import pytest
 from comparison_server import service as service_module
 from comparison_server.service import Interrupted, Service
 from group_manager.service import Service as Manager
-from peer.core.commands import Close, Counts, Fetch, Hello, Prepare, Reached, Release, Stop, to_message
+from peer.core.commands import Close, Counts, Fetch, Hello, Prepare, Reached, Release, Sealed, Stop, to_message
 from peer.core.errors import RunError, SettingsError
 from peer.core.settings import DeadlineSettings, RunSettings, from_json
 from tests.comparison_server.fake_peer import FakePeer
@@ -220,6 +220,35 @@ def test_large_logs_come_through_cuts_and_damage(service, join, tmp_path, size):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_a_slow_upload_is_no_silent_one(service, join, tmp_path):
+    def slowly(number, data):
+        sleep(0.15)
+        return data
+
+    join("p0", files={"trace": bytes(3_000_000), "sends": b"s"}, spoil=slowly)
+    began = monotonic()
+    outcome = play(service, "p0", folder=tmp_path, upload_s=0.6)
+    assert outcome.complete and monotonic() - began > 2 * 0.6
+
+
+def test_what_a_stranger_says_of_a_run_is_not_heard(service, join, tmp_path):
+    join("p0", files={"trace": bytes(2_000_000), "sends": b"s"})
+    service.wait_for_peers(1, 10)
+    stranger = Client(service.endpoint, KEY, service.poll)
+    stranger.connection.send(to_message(Hello("p9", "", "1", "3.11")))
+    until(lambda: "p9" in service.peers, stranger._step)
+    sent = []
+
+    def on_progress(progress):
+        if progress.phase == "upload":
+            run = service.coordinator.run
+            stranger.connection.send(to_message(Sealed(run, {"trace": [1, ""], "sends": [1, ""]})))
+            sent.append(run)
+
+    outcome = play(service, "p0", folder=tmp_path, on_progress=on_progress)
+    assert outcome.complete and sent and len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("command", [Prepare, Release, Close, Fetch])
 def test_a_connection_that_breaks_at_any_command_is_mended(service, join, tmp_path, command):
     """The answer is never sent; after the next connect the server says again what was missed."""
@@ -360,8 +389,10 @@ def test_ctrl_c_waits_for_the_logs_no_longer_than_a_bound(service, join, tmp_pat
         if progress.phase == "send":
             signal.raise_signal(signal.SIGINT)
 
+    began = monotonic()
     with pytest.raises(Interrupted) as caught:
         play(service, "p0", "p1", folder=tmp_path, on_progress=on_progress)
+    assert monotonic() - began < 10
     assert caught.value.outcome.missing == ["p1"] and (tmp_path / "trace-0.bin").exists()
 
 

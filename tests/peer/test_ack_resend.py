@@ -178,6 +178,12 @@ def test_what_was_overtaken_is_sent_again_before_its_time():
     assert table.heard(1) == words(6) and table.now_s == 0.0
 
 
+@pytest.mark.parametrize("fates", ["<", "..<", "<.<.<.<."])
+def test_what_merely_comes_late_is_not_sent_again(fates):
+    table = send(table_of(fates={(0, 1): fates}, rtt_s=1.0), 0, 1, *words(8)).carry()
+    assert table.heard(1) == words(8) and len(table.sent_by(0, Data)) == 8
+
+
 def test_what_was_overtaken_is_sent_again_once():
     """However many later packets show the same gap; and the timer does not send it once more on top."""
     table = table_of(fates={(0, 1): "x" + "." * 60}, rtt_s=0.1)

@@ -41,6 +41,14 @@ def stamps(table, me):
     return [each.stamp for each in table.delivered[me]]
 
 
+@pytest.mark.parametrize("name", ["unordered", "fifo"])
+def test_blocks_are_stamped_above_what_was_received(name):
+    table = table_of(name)
+    table.arrive(0, 1, block(1, 0, 41), block(1, 1, 7))
+    multicast(table, 0, 0)
+    assert {packet.stamp for _, packet in table.sent_by(0, Block)} == {42}
+
+
 # -- unordered
 
 

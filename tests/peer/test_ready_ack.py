@@ -156,6 +156,15 @@ def test_one_pair_opens_without_the_others():
     assert table.heard(1) == ["in time", "early"]
 
 
+def test_what_is_early_of_one_is_not_handed_up_with_another():
+    table = table_of(peers=3, fates="x" * 30).start()
+    for number in range(3):
+        table.arrive(1, 0, Word(f"a{number}"))
+        table.arrive(1, 2, Word(f"b{number}"))
+    table.settle()
+    assert table.heard(1, 0) == ["a0", "a1", "a2"] and table.heard(1, 2) == ["b0", "b1", "b2"]
+
+
 def test_no_more_is_held_than_may_be():
     table = half_open()
     for number in range(HELD_AT_MOST + 5):

@@ -268,6 +268,15 @@ def test_single_waits_for_two_to_four_of_the_longest_round_trips():
     assert all(2 * longest - 0.01 <= gap <= 5 * longest for gap in gaps) and max(gaps) - min(gaps) > longest / 4
 
 
+def test_single_waits_for_a_gap_where_round_trips_are_not_known():
+    run = replace(run_settings("fifo", messages=1, workload="single", gap_ms=(20.0, 30.0)), delays_s=None)
+    waits = []
+    for me in range(3):
+        stack = Stack([Ordering(), WORKLOADS["single"].make(run, me, {})], me, (0, 1, 2))
+        waits += stack.handle([Commanded(Release("run"))])
+    assert waits == [SetTimer("single", "pause", 0.020, 0.030)]  # one of them is the first
+
+
 # -- over real orderings
 
 

@@ -35,6 +35,7 @@ from peer.core.trace import (
     RELEASED,
     SEAL,
     SEND_RECORD,
+    VIEW,
     Recorder,
     pack_header,
     plain,
@@ -104,6 +105,12 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("thing", THINGS, ids=lambda thing: f"{type(thing).__name__}")
+def test_things_are_slotted(thing):
+    """Thousands of them are made a second."""
+    assert not hasattr(thing, "__dict__")
+
+
 @given(VALUES)
 def test_values_survive(value):
     fresh = unplain(json.loads(json.dumps(plain(value))))
@@ -122,6 +129,12 @@ def test_only_known_classes_are_made():
 
 
 # -- records
+
+
+def test_files_of_today_are_those_of_tomorrow():
+    """Runs are kept: a change here needs another MAGIC."""
+    assert MAGIC == b"mol-trace-1\n" and (DELIVERED, VIEW, RELEASED, SEAL) == (0, 1, 2, 3)
+    assert DELIVERY_RECORD.format == SEND_RECORD.format == "<IIIIQd"
 
 
 def test_records_are_aligned_and_alike():

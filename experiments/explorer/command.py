@@ -1,0 +1,133 @@
+"""The command `explore`: exhaustive search of orderings in the small, and counterexamples that a person can read."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from experiments.explorer.judging import PROPERTIES
+from experiments.explorer.minimise import minimise
+from experiments.explorer.network import NETWORKS
+from experiments.explorer.search import MAX_STATES, Explored, Progress
+from experiments.explorer.search import explore as search
+from experiments.explorer.witness import Witness
+from experiments.scenario import orderings
+from peer.core.errors import HELD, VIOLATED
+from peer.stacks import ORDERINGS
+
+SILENT_S = 1.0  # a search shorter than this shows no progress
+
+
+def explore(
+    ordering: Annotated[str, typer.Option("--ordering", help="NAME[:VARIANT],... or all or all:variants")] = "all",
+    link: Annotated[
+        str | None, typer.Option("--link", help=f"{', '.join(NETWORKS)}; by default just what the ordering needs")
+    ] = None,
+    peers: Annotated[int, typer.Option("--peers", help="how many peers")] = 3,
+    messages: Annotated[int, typer.Option("--messages", help="messages that each peer multicasts")] = 1,
+    max_states: Annotated[int, typer.Option("--max-states", min=1, help="where a search gives up")] = MAX_STATES,
+    duplicates: Annotated[
+        int | None, typer.Option("--duplicates", min=0, help="datagrams that may arrive twice at each peer (1)")
+    ] = None,
+    check: Annotated[
+        str | None, typer.Option("--check", help=f"properties instead of those promised: {', '.join(PROPERTIES)}")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="where counterexamples are kept")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+) -> int:
+    """Search every order in which packets can arrive and turns can end, for a promise that an ordering breaks.
+
+    Example: python -m experiments explore --ordering lamport_all_ack --link datagrams --peers 2 --messages 2
+    """
+    properties = None if check is None else [name.strip() for name in check.split(",")]
+    done: list[dict[str, Any]] = []
+    code = HELD
+    try:
+        for name, variant in orderings(ordering, ORDERINGS):
+            begin = time.perf_counter()
+            with _Shown(f"{name}{f':{variant}' if variant else ''}") as progress:
+                explored = search(
+                    name, variant, link, peers, messages, max_states, check=properties, duplicates=duplicates,
+                    progress=progress,
+                )  # fmt: skip
+                witness = minimise(explored) if explored.violation else None
+            seconds = time.perf_counter() - begin
+            file = witness.save(out) if witness else None
+            done.append(as_dict(explored, witness, file))
+            if witness is not None and witness.violation.property in explored.model.promised:
+                code = VIOLATED
+            if not as_json:
+                print("\n".join(_told(explored, witness, file, seconds)))
+    finally:  # what was found before an interruption is told too
+        if as_json:
+            print(json.dumps({"runs": done}, ensure_ascii=False))
+    return code
+
+
+def as_dict(explored: Explored, witness: Witness | None, file: Path | None) -> dict[str, Any]:
+    """What a search found, as JSON can hold it."""
+    model = explored.model
+    return {
+        "ordering": model.ordering,
+        "variant": model.variant,
+        "link": model.network.name,
+        "peers": model.peers,
+        "messages_per_peer": model.messages,
+        "bounds": explored.bounds,
+        "checked": list(explored.checked),
+        "exhausted": explored.exhausted,
+        "stopped": explored.stopped,
+        "states": explored.states,
+        "transitions": explored.transitions,
+        "depth": explored.depth,
+        "violation": None
+        if witness is None
+        else {"promised": witness.violation.property in model.promised, "file": str(file), **witness.as_dict()},
+    }
+
+
+def _told(explored: Explored, witness: Witness | None, file: Path | None, seconds: float) -> list[str]:
+    model = explored.model
+    name = model.ordering + (f":{model.variant}" if model.variant else "")
+    size = f"{explored.states:,} states, {explored.transitions:,} turns, {seconds:.1f} s"
+    lines = [f"{name}: {explored.bounds}"]
+    if witness is None:
+        found = "nothing was found" if explored.exhausted else f"nothing was found so far, {explored.stopped}"
+        end = "exhausted, " if explored.exhausted else ""
+        return [*lines, f"  {end}{found}: {', '.join(explored.checked) or 'nothing was asked'} ({size})"]
+    promised = "promised" if witness.violation.property in model.promised else "not promised"
+    lines.append(f"  {witness.violation.property}, which is {promised}, is broken ({size}):")
+    lines += [f"  {number:3}  {line}" for number, line in enumerate(witness.conversation(), 1)]
+    return [*lines, f"  kept in {file}"]
+
+
+class _Shown:
+    """Progress on a terminal, of searches that take their time."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.begin = title, time.monotonic()
+        console = Console(stderr=True)
+        self._status: Status | None = console.status(title) if console.is_terminal else None
+        self._started = False
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __call__(self, progress: Progress) -> None:
+        if self._status is None or time.monotonic() - self.begin < SILENT_S:
+            return
+        if not self._started:
+            self._started = True
+            self._status.start()
+        found = f"{progress.states:,} states, {progress.waiting:,} of them to be looked at, {progress.depth} turns deep"
+        self._status.update(f"{self.title}: {found}")
+
+    def __exit__(self, *error: object) -> None:
+        if self._started and self._status is not None:
+            self._status.stop()
