@@ -67,6 +67,11 @@ class Contact:
             self.lost_at = now
             self._next_try = now + self._backoff_s
 
+    def redirect(self, endpoint: tuple[str, int]) -> None:
+        """From now on it is there; nothing changes while a connection is open."""
+        if self.connection is None and endpoint != self.endpoint:
+            self.endpoint, self._next_try = endpoint, 0.0
+
     def close(self) -> None:
         """No more."""
         if self.connection is not None:

@@ -39,6 +39,7 @@ from peer.drivers.link_model import PairModel
 from peer.session import IDLE, SERVER, Play, Seal, Session
 
 MANAGER = "group_manager"
+HERE = ("127.0.0.1", "0.0.0.0", "localhost")
 DATAGRAMS_A_TURN = 64
 TURNS_A_LOOK = 64  # under load the control connections are looked at after so many turns
 COUNTS_EVERY_S = 1.0
@@ -490,9 +491,10 @@ class UdpPeer:
             self._register(self.manager)
         server = message.get("server")
         if isinstance(server, list) and len(server) == 2 and not self.server_is_given:
-            endpoint = (str(server[0]), int(server[1]))
-            if self.server.endpoint != endpoint and not self.server.open:
-                self.server.endpoint = endpoint
+            host = str(server[0])
+            if host in HERE:  # as the manager sees it: on the manager's machine
+                host = self.manager.endpoint[0]
+            self.server.redirect((host, int(server[1])))
         if "heartbeat_s" in message:
             self.heartbeat_s = float(message["heartbeat_s"])
         if "endpoints" in message and self.session.host is not None:

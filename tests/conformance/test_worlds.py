@@ -90,7 +90,9 @@ def test_unordered_is_as_disordered_here_as_in_the_simulator(tmp_path: Path) -> 
         real = list(play(plan(written, chosen, 20, "local"), world, tmp_path))
     (low, high), (real_low, real_high) = disorder(simulated), disorder(real)
     assert 0.05 < low and high < 0.98, "the scenario is to leave room on both sides"
-    assert low <= real_high and real_low <= high, f"simulated {low:.3f}-{high:.3f}, local {real_low:.3f}-{real_high:.3f}"
+    assert low <= real_high and real_low <= high, (
+        f"simulated {low:.3f}-{high:.3f}, local {real_low:.3f}-{real_high:.3f}"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,9 @@ def test_what_is_reordered_is_held_back():
     model, all_fates = fates(reorder=0.25)
     held = [each[0] - there for each in all_fates if each[0] > there]
     assert len(held) == model.held == pytest.approx(MANY * 0.25, rel=0.1)
-    assert 0.99 < max(held) / (LONGEST_HOLD * (there + back)) <= 1 and mean(held) == pytest.approx(max(held) / 2, rel=0.1)
+    assert 0.99 < max(held) / (LONGEST_HOLD * (there + back)) <= 1 and mean(held) == pytest.approx(
+        max(held) / 2, rel=0.1
+    )
 
 
 def test_the_same_seed_the_same_fates():

@@ -16,7 +16,11 @@ from peer.ordering.fixed_sequencer import Numbered
 KEY, OTHER = bytes(range(32)), bytes(32)
 HEADERS = (7, short_hash("ana"), 99, 1, 123_456_789, 987_654_321, 55)
 SMALL = [Data(1, 2, 3, Block(0, 5, 1, 4, 9, b"abcd")), Ack(4, 0)]
-LARGE = [Data(1, 2, 3, Block(0, 5, 100, 64, 9, bytes(6400))), Ack(4, 0), Data(2, 2, 0, Numbered(7, Block(1, 0, 0, 0, 1, b"")))]
+LARGE = [
+    Data(1, 2, 3, Block(0, 5, 100, 64, 9, bytes(6400))),
+    Ack(4, 0),
+    Data(2, 2, 0, Numbered(7, Block(1, 0, 0, 0, 1, b""))),
+]
 
 
 def sealed(packets: list, key: bytes = KEY) -> bytes:

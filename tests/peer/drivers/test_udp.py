@@ -77,7 +77,10 @@ def test_a_run_over_real_sockets(tmp_path):
 
 def test_noise_is_counted_and_changes_nothing(tmp_path):
     chance = random.Random(1)
-    with Group(tmp_path, messages=20, gap_ms=(1, 2)) as group, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+    with (
+        Group(tmp_path, messages=20, gap_ms=(1, 2)) as group,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise,
+    ):
         group.run()
         sent = 0
         while not all(peer.session.phase == "drained" for peer in group.peers):
