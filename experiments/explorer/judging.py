@@ -117,15 +117,16 @@ class Judge:
     def _of_sender(self, p: PeerId, sender: PeerId, here: History, there: History) -> Iterator[Violation]:
         """What p's log says of the messages of a sender."""
         own = [(place, ident) for place, ident in enumerate(here.log) if sender_of(ident) == sender]
+        multicast = message_id(sender, there.asked)  # everything below it
         if INTEGRITY in self.properties:
             for _, ident in own:
-                if ident >= message_id(sender, there.asked):
+                if ident >= multicast:
                     name = self.name_of(ident)
                     yield Violation(INTEGRITY, f"p{p} delivered {name}, but p{sender} had not multicast it")
         if self.causal:
             for place, ident in own:
                 number = ident - message_id(sender, 0)
-                had = {each: "multicast" for each in range(message_id(sender, 0), ident)}
+                had = {each: "multicast" for each in range(message_id(sender, 0), min(ident, multicast))}
                 had |= {each: "delivered" for each in there.log[: sum(there.after[number : number + 1])]}
                 for needed, how in had.items():
                     if needed not in here.log[:place]:

@@ -1,6 +1,5 @@
 """The simulator: one seed gives the same bytes everywhere, timers fire as promised, and every run ends."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -41,6 +40,7 @@ def test_one_seed_is_one_run(ordering, variant):
 
 
 PRINT_HASHES = """
+import hashlib
 from tests.experiments.test_simulator import *
 for ordering, variant in %r:
     for seed in (1, 2):

@@ -236,6 +236,13 @@ def test_promise_delivers_on_stamps_alone():
     assert delivered(table, 0) == [(2, 0), (1, 0)]
 
 
+def test_a_promise_holds_whatever_is_said_later():
+    table = table_of("lamport_all_ack", "promise")
+    table.arrive(0, 1, Promise(9), Promise(3))
+    table.arrive(0, 2, block(2, 0, 5))
+    assert delivered(table, 0) == [(2, 0)]
+
+
 def test_textbook_acknowledges_every_block_by_itself():
     table = table_of("lamport_all_ack", "textbook")
     table.arrive(0, 1, block(1, 0, 7), block(1, 1, 8))
@@ -271,7 +278,9 @@ def test_numbers_are_waited_for():
     assert delivered(table, 1) == [] and table.stacks[1].held() == {"held back": 2}
     table.arrive(1, 0, Numbered(0, block(2, 0, 1)))
     table.arrive(1, 0, Numbered(0, block(2, 0, 1)), Numbered(2, block(2, 2, 3)))
-    assert delivered(table, 1) == [(2, 0), (2, 1), (2, 2)]
+    assert delivered(table, 1) == [(2, 0), (2, 1), (2, 2)] and table.stacks[1].held() == {"held back": 0}
+    multicast(table, 1, 0)
+    assert table.sent_by(1, Block)[0][1].stamp == 4  # above all that it has received
 
 
 def test_only_the_sequencer_gives_numbers():

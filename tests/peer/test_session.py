@@ -52,6 +52,10 @@ def test_a_life():
     assert session.on_command(Close("r1"), 9.0)[-1] == Seal("r1") and session.phase == CLOSED
 
 
+def test_counts_of_who_has_done_nothing_yet():
+    assert Session("p0").counts() == Counts("", IDLE)
+
+
 def test_counts_say_how_far_it_is():
     session = running()
     assert session.counts() == Counts("r1", RUNNING, lacks=["p1"])
