@@ -101,6 +101,7 @@ class Session:
             return [self._tell(Rejected(command.run, "busy", f"{self.name} is busy with run {self.run}"))]
         try:
             settings = from_json(RunSettings, command.settings)
+            settings.check()
             if not 0 <= command.me < len(settings.members):
                 raise SettingsError(f"it has no member {command.me}")
             stack = build_stack(settings, command.me)

@@ -61,12 +61,11 @@ class Frozen:
         self._packets = packets
         self._values = _values_of(kind)
         self._fields = self._fields_of(kind)
+        self._freezes = [form.freeze for _, form in self._fields]
 
     def freeze(self, layer: Layer) -> tuple:
         """A hashable value that says all of a layer."""
-        return tuple(
-            [value if form.freeze is None else form.freeze(value) for (_, form), value in zip(self._fields, self._values(layer))]
-        )
+        return _each(self._freezes, self._values(layer))
 
     def wake(self, layer: Layer, frozen: tuple) -> None:
         """Make the layer what it was when it was frozen."""

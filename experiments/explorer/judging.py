@@ -137,7 +137,7 @@ class Judge:
     # All logs.
 
     def _cycle(self, histories: Sequence[History]) -> Violation | None:
-        """Orders that no single one can hold although no two contradict each other: a before b, b before c, c before a."""
+        """Orders that no single one can hold, though no two contradict each other: a b, b c and c a."""
         legs: dict[int, dict[int, PeerId]] = {}
         for p, history in enumerate(histories):
             log = _once(history.log)
@@ -162,7 +162,8 @@ class Judge:
                 for ident in range(message_id(p, 0), message_id(p, history.asked)):
                     if ident not in history.log:
                         name = self.name_of(ident)
-                        yield Violation(VALIDITY, f"p{p} multicast {name}, and now that all is at rest never delivers it")
+                        what = f"p{p} multicast {name}, and now that all is at rest never delivers it"
+                        yield Violation(VALIDITY, what)
 
     def _disagreeing(self, histories: Sequence[History]) -> Iterator[Violation]:
         if self.agreement:

@@ -109,7 +109,7 @@ def model_of(
     if network is None:
         network = "fifo" if FIFO_LINKS in needs else "reliable" if RELIABLE in needs else "datagrams"
     if network not in NETWORKS:
-        raise SettingsError(unknown("network", network, NETWORKS), path="link")
+        raise SettingsError(unknown("link", network, NETWORKS), path="link")
     if peers not in PEERS:
         raise SettingsError(f"expected {PEERS[0]} to {PEERS[-1]} peers, found {peers}", path="peers")
     if messages < 1:

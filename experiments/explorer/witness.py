@@ -54,7 +54,7 @@ class Firing:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """The turn is over; `late` messages are asked for when the layers have concluded, before they send what they owe."""
+    """The turn is over; `late` messages are multicast when the layers have concluded, before they send what they owe."""
 
     peer: PeerId
     late: int = 0

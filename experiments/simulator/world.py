@@ -22,13 +22,12 @@ from peer.core.settings import RunSettings
 from peer.core.trace import pack_header
 from peer.core.wire import size_of
 from peer.drivers.chance import bits, stream
+from peer.drivers.datagram import ENTRY_BYTES, OVERHEAD_BYTES, Envelope
 from peer.drivers.link_model import PairModel
 from peer.session import Play, Seal, Session
 
 CONTROL_DELAY_S = 0.0005  # one way between a peer and the servers
 COUNTS_EVERY_S = 1.0
-DATAGRAM_HEADER_BYTES = 64
-ENTRY_HEADER_BYTES = 4
 
 
 @dataclass
@@ -58,6 +57,7 @@ class World:
         assert run.delays_s is not None, "a simulated run needs its delays"
         self.run, self.run_id, self.agreement, self.header, self.limit_s = run, run_id, agreement, header, limit_s
         self.schedule = Schedule()
+        self.envelope = Envelope(bits(run.seed, "key")) if run.network.wire else None
         self.membership = Membership()
         self.coordinator = Coordinator()
         members = range(len(run.members))
@@ -95,6 +95,14 @@ class World:
         else:
             self.coordinator.on_report(name, report, now)
         self._send_commands()
+
+    def over_the_wire(self, packets: list, size: int) -> list:
+        """The packets after their way through the shipped codec: sealed, opened, as large as they were taken for."""
+        bodies: dict = {}
+        entries = [self.envelope.entry(packet, bodies) for packet in packets]
+        datagram = self.envelope.seal((0, 0, 0, 0, 0, 0, 0), entries)
+        assert len(datagram) == size, f"{len(datagram)} bytes, taken for {size}: {packets}"
+        return self.envelope.open(memoryview(datagram)).packets
 
     def _begin(self) -> None:
         self.coordinator.start(self.run_id, self.run, self.agreement, self.header, self.schedule.now, asdict(self.run))
@@ -204,13 +212,13 @@ class SimulatedPeer:
 
     def _transmit(self, target: PeerId, packets: list) -> None:
         room = self.world.run.network.datagram_bytes
-        size = DATAGRAM_HEADER_BYTES
+        size = OVERHEAD_BYTES
         first = 0
         for at, packet in enumerate(packets):
-            packet_bytes = size_of(packet) + ENTRY_HEADER_BYTES
+            packet_bytes = size_of(packet) + ENTRY_BYTES
             if size + packet_bytes > room and at > first:
                 self._send_datagram(target, packets[first:at], size)
-                first, size = at, DATAGRAM_HEADER_BYTES
+                first, size = at, OVERHEAD_BYTES
             size += packet_bytes
         self._send_datagram(target, packets[first:] if first else packets, size)
 
@@ -219,6 +227,8 @@ class SimulatedPeer:
         self.packets += len(packets)
         self.bytes += size
         world = self.world
+        if world.envelope is not None:
+            packets = world.over_the_wire(packets, size)
         schedule = world.schedule
         peer = world.peers[target]
         echo_s = self.heard_delay_s[target]

@@ -75,7 +75,8 @@ class ReadyAck(Layer):
         return cls(digest=int.from_bytes(run.digest(), "little"), **options)
 
     def start(self, out: Out) -> None:
-        out.set_timer("retry", self.retry_s)
+        if out.others:
+            out.set_timer("retry", self.retry_s)
 
     def on_request(self, request: Connect, out: Out) -> None:
         if request.peer not in self.wanted:

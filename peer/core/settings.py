@@ -109,6 +109,14 @@ class RunSettings:
     seed: str
     trace: Literal["deliveries", "everything"] = "deliveries"
 
+    def check(self) -> None:
+        """SettingsError unless there is a region for every member and a delay for every pair."""
+        members = len(self.members)
+        if len(self.regions) != members:
+            raise SettingsError(f"expected {members}, one a member, found {len(self.regions)}", path="regions")
+        if self.delays_s is not None and [len(row) for row in self.delays_s] != [members] * members:
+            raise SettingsError(f"expected {members} rows of {members}, one delay a pair", path="delays_s")
+
     def digest(self) -> bytes:
         """Eight bytes that two peers share only if they were told the same run."""
         return hashlib.blake2b(to_json(self).encode(), digest_size=8).digest()

@@ -38,7 +38,7 @@ AGAIN_AFTER = 16  # later packets before the same one is resent for a gap once m
 RESEND_AT_ONCE = 16  # packets resent by one firing of a timer
 FIRST_RESEND_S, QUICKEST_RESEND_S, SLOWEST_RESEND_S = 0.2, 0.04, 2.0
 HEADERS_BYTES = 128  # of a datagram, at most: its own header, the link's and those of what rides along
-LARGEST_BODY = 16 * 1024 * 1024
+LARGEST_BODY = 16 * 1024 * 1024 + 1024  # a message of 16 MiB and what the layers put around it
 
 
 @dataclass(slots=True)

@@ -113,6 +113,8 @@ class LamportAllAck(Layer):
         self.queue.append((key(block), block))  # its stamp is above all that is queued
         self.holds(out.me, block)
         out.down(SendAll(block, own=True))
+        if self.members == 1:
+            self.on_turn(out)  # nothing will arrive that could make it surer
 
     def enqueue(self, block: Block) -> None:
         """A block arrived: its place in the queue follows from its stamp, not from when it came."""

@@ -12,7 +12,7 @@ from comparison_server.run_folder import load_traces
 from experiments.simulator.world import simulate
 from peer.core.settings import DeadlineSettings
 from peer.core.trace import DELIVERY_RECORD, RELEASED, SEND_RECORD, read_header
-from peer.stacks import WORKLOADS, promised
+from peer.stacks import ORDERINGS, WORKLOADS, promised
 from peer.workload.sender import Sender
 from tests.runs import NAMED, faulty, play, records, run_settings
 
@@ -243,3 +243,22 @@ def test_where_nothing_was_promised_an_incomplete_run_just_ends():
         assert played.coordinator.error is None and not played.coordinator.complete
         assert played.verdict.complete is False and played.verdict.violated() == []
         assert "agreement" not in promised(played.run)
+
+
+@pytest.mark.parametrize(("ordering", "variant"), **NAMED)
+def test_packets_that_go_over_the_wire_make_the_same_run(ordering, variant):
+    runs = [play(run_settings(ordering, variant, messages=30, wire=wire, **faulty(0.1))) for wire in (False, True)]
+    assert [each.simulated.measures for each in runs[:1]] == [each.simulated.measures for each in runs[1:]]
+    plain, coded = ([records(file, DELIVERY_RECORD) for file in each.simulated.traces] for each in runs)
+    assert plain == coded
+
+
+def test_a_group_of_one_ends_at_once():
+    for ordering in ORDERINGS:
+        run = play(run_settings(ordering, peers=1, messages=5, gap_ms=(1.0, 1.0)))
+        run.assert_flawless()
+        assert run.simulated.virtual_s < 0.1
+
+
+def test_a_message_of_the_largest_size_is_cut_and_joined():
+    play(run_settings("fifo", peers=2, messages=1, size_bytes=16 * 2**20)).assert_flawless()

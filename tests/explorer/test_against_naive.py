@@ -1,4 +1,4 @@
-"""The explorer leaves nothing out and adds nothing: it comes to the states that a search without short cuts comes to."""
+"""The explorer leaves nothing out and adds nothing: it comes to the states that a search without short cuts finds."""
 
 from collections import Counter
 
@@ -31,7 +31,7 @@ SLOW = [
 
 @pytest.mark.parametrize("case", [*CASES, *[pytest.param(case, marks=pytest.mark.slow) for case in SLOW]], ids=str)
 def test_the_same_states(case):
-    """Compared is all that shows: logs, deliveries before each multicast, what is under way; and how many look alike."""
+    """Compared is all that shows: logs, deliveries before each multicast, what is under way; and how many are alike."""
     model = model_of(*case)
     assert explored(model) == naive(model)
 

@@ -39,9 +39,9 @@ SLOW = {
 
 
 def parameters():
-    fast = [pytest.param(case, numbers, id=" ".join(map(str, case))) for case, numbers in COUNTS.items()]
-    slow = [pytest.param(case, numbers, id=" ".join(map(str, case)), marks=pytest.mark.slow) for case, numbers in SLOW.items()]
-    return fast + slow
+    for counts, marks in ((COUNTS, ()), (SLOW, (pytest.mark.slow,))):
+        for case, numbers in counts.items():
+            yield pytest.param(case, numbers, id=" ".join(map(str, case)), marks=marks)
 
 
 @pytest.mark.parametrize("case, numbers", parameters())

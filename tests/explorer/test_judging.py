@@ -90,7 +90,7 @@ def test_an_order_that_only_three_logs_contradict():
     ],
 )
 def test_a_sentence_names_what_disagrees(name, logs, sentence):
-    ids = {letter: message_id(sender, number) for letter, (sender, number) in zip("abcd", [(0, 0), (0, 1), (1, 0), (1, 1)])}
+    ids = {"abcd"[2 * sender + number]: message_id(sender, number) for sender in (0, 1) for number in (0, 1)}
     histories = [History(tuple(ids[each] for each in log), (), asked) for log, asked in zip(logs, (2, 1))]
     judge = Judge(model_of("fifo", None, "reliable", 2, 2), (name,))
     violation = (judge.at_the_end if name in AT_THE_END else judge.at_any_time)(histories)
@@ -106,7 +106,8 @@ def test_causal_says_how_the_sender_knew():
 
 def test_what_is_recorded_is_what_is_looked_at():
     assert recorded(("integrity", "fifo", "agreement", "validity")) == Recorded(across=False, after=False)
-    assert recorded(("causal",)) == recorded(("integrity", "fifo", "total", "causal")) == Recorded(across=True, after=True)
+    assert recorded(("causal",)) == Recorded(across=True, after=True)
+    assert recorded(("integrity", "fifo", "total", "causal")) == Recorded(across=True, after=True)
     assert recorded(("integrity", "fifo", "prefix", "causal")) == Recorded(across=True, after=False)
 
 

@@ -137,7 +137,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize("layer, network, peers, messages, noticed", BROKEN, ids=lambda each: getattr(each, "__name__", None))
+@pytest.mark.parametrize("layer, network, peers, messages, noticed", BROKEN)
 def test_broken_on_purpose(layer, network, peers, messages, noticed):
     broken = explore(layer, None, network, peers, messages)
     assert broken.violation is not None and broken.violation.property == noticed, broken.violation

@@ -1,4 +1,4 @@
-"""Counterexamples: short, readable, confirmed by the layers themselves, and good for being played again on later days."""
+"""Counterexamples: short, readable, confirmed by the layers themselves, and good for being played again later."""
 
 import json
 from dataclasses import replace

@@ -315,7 +315,7 @@ def test_pieces_leave_room_for_the_headers_of_a_datagram():
     assert AckResend.make(run, 0, {"piece_bytes": 500}).piece_bytes == 500
 
 
-LARGEST = Blob((bytes(range(251)) * 66_842)[: LARGEST_BODY - 1])  # and one byte that says its kind
+LARGEST = Blob((bytes(range(251)) * 66_847)[: LARGEST_BODY - 1])  # and one byte that says its kind
 
 
 @pytest.mark.parametrize("piece_bytes", [1372 - 128, 60_000 - 128])

@@ -1,0 +1,61 @@
+"""How many states a second the explorer looks at, where it looks at all of them and where it is cut off.
+
+States are those between turns; each search runs in a process of its own, so that its peak of memory is its own too.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from experiments.explorer.search import explore
+
+REPEAT = 3
+SEARCHES = [
+    # ordering, variant, links, peers, messages of each, states at most
+    ("lamport_all_ack", "explicit", "fifo", 3, 1, 2_000_000),
+    ("lamport_all_ack", "textbook", "fifo", 3, 1, 2_000_000),
+    ("lamport_all_ack", "promise", "fifo", 3, 2, 1_000_000),
+    ("fixed_sequencer", "ub", "fifo", 3, 2, 2_000_000),
+    ("fifo", "plain", "reliable", 3, 2, 2_000_000),
+]
+
+
+def run() -> list[dict]:
+    """Rows of name, value and unit."""
+    rows = []
+    for number, (ordering, variant, network, peers, messages, most) in enumerate(SEARCHES):
+        measured = [_measure_apart(number) for _ in range(REPEAT)]
+        states, _, exhausted, peak_mb = measured[0]
+        name = f"{ordering}:{variant} over {network} links, {peers} peers x {messages}"
+        rate = statistics.median(states / seconds for states, seconds, _, _ in measured)
+        rows += [
+            {"name": f"{name}: {'all' if exhausted else 'the first'} states", "value": states, "unit": "states"},
+            {"name": f"{name}: rate", "value": round(rate), "unit": "states/s"},
+            {"name": f"{name}: peak memory", "value": round(peak_mb), "unit": "MB"},
+        ]
+    return rows
+
+
+def _measure_apart(number: int) -> list:
+    command = [sys.executable, "-m", __spec__.name, str(number)]
+    root = Path(__file__).parents[2]
+    return json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=300).stdout)
+
+
+def _main(number: int) -> None:
+    begin = time.perf_counter()
+    explored = explore(*SEARCHES[number])
+    seconds = time.perf_counter() - begin
+    assert explored.violation is None, explored.violation
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    print(json.dumps([explored.states, seconds, explored.exhausted, peak]))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))
