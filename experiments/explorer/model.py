@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from experiments.explorer.network import NETWORKS, Network
@@ -101,11 +101,14 @@ def model_of(
     firings: int = 1,
 ) -> Model:
     """A model by names; by default over the network that gives exactly what the ordering needs."""
-    layer = None if isinstance(ordering, str) else ordering
-    name = ordering if isinstance(ordering, str) else ordering.name
-    if name not in ORDERINGS and layer is None:
-        raise SettingsError(unknown("ordering", name, ORDERINGS), path="ordering")
-    needs = (layer or ORDERINGS[name]).needs
+    if isinstance(ordering, str):
+        name, layer = ordering, None
+        if name not in ORDERINGS:
+            raise SettingsError(unknown("ordering", name, ORDERINGS), path="ordering")
+        variant = variant or ORDERINGS[name].variants[0]
+        needs = variant_class(name, variant).needs
+    else:
+        name, layer, needs = ordering.name, ordering, ordering.needs
     if network is None:
         network = "fifo" if FIFO_LINKS in needs else "reliable" if RELIABLE in needs else "datagrams"
     if network not in NETWORKS:
@@ -119,9 +122,6 @@ def model_of(
         if RELIABLE in ideal.gives and duplicates:
             raise SettingsError(f"{network} links make no duplicates", path="duplicates")
         ideal = replace(ideal, duplicates=duplicates)
-    if layer is None:
-        variant = variant or ORDERINGS[name].variants[0]
-        variant_class(name, variant)  # refuses what it does not know
     found = Model(name, variant or "", dict(options or {}), ideal, peers, messages, firings, layer)
     found.stack(0)  # refuses options that the ordering does not have
     return found

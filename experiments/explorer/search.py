@@ -22,6 +22,7 @@ from experiments.yaml_files import unknown
 from peer.core.errors import SettingsError
 from peer.core.events import PacketArrived
 from peer.core.guarantees import RELIABLE
+from peer.core.layer import Layer
 from peer.core.names import PeerId
 
 MAX_STATES = 2_000_000
@@ -54,7 +55,7 @@ class Progress:
 
 
 def explore(
-    ordering: str | type,
+    ordering: str | type[Layer],
     variant: str | None = None,
     network: str | None = None,
     peers: int = 3,
@@ -240,7 +241,7 @@ class _Found(Exception):
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Millions of states and no cycles among them: looking for some would take half the time."""
+    """Millions of objects, and the only circle among them is broken at the end: looking for more would take long."""
     enabled = gc.isenabled()
     gc.disable()
     try:

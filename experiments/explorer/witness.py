@@ -19,7 +19,7 @@ from experiments.explorer.state import History
 from peer.core.blocks import Block
 from peer.core.effects import CancelTimer, Deliver, Effect, RecordMulticast, SetTimer, Transmit
 from peer.core.errors import SettingsError
-from peer.core.events import Event, PacketArrived, Started, TimerFired
+from peer.core.events import Event, Started, TimerFired
 from peer.core.layer import Layer
 from peer.core.names import PeerId, message_id
 from peer.core.trace import plain, unplain
@@ -54,7 +54,7 @@ class Firing:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """The turn is over; `late` messages are multicast when the layers have concluded, before they send what they owe."""
+    """The turn is over; `late` messages are multicast when the layers have concluded, and before they flush."""
 
     peer: PeerId
     late: int = 0

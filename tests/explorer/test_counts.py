@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.explorer import state
 from experiments.explorer.search import explore
 from peer.stacks import ORDERINGS
 
@@ -39,9 +40,11 @@ SLOW = {
 
 
 def parameters():
-    for counts, marks in ((COUNTS, ()), (SLOW, (pytest.mark.slow,))):
-        for case, numbers in counts.items():
-            yield pytest.param(case, numbers, id=" ".join(map(str, case)), marks=marks)
+    return [
+        pytest.param(case, numbers, id=" ".join(map(str, case)), marks=marks)
+        for counts, marks in ((COUNTS, ()), (SLOW, (pytest.mark.slow,)))
+        for case, numbers in counts.items()
+    ]
 
 
 @pytest.mark.parametrize("case, numbers", parameters())
@@ -68,6 +71,22 @@ def test_a_search_gives_up_and_says_so():
     explored = explore("lamport_all_ack", "explicit", "fifo", 3, 1, max_states=1000)
     assert not explored.exhausted and explored.violation is None
     assert explored.stopped == "more than 1000 states" and 1000 < explored.states < 1100
+
+
+def test_a_search_that_outgrows_its_numbers_says_so(monkeypatch):
+    monkeypatch.setattr(state, "MOST_SITUATIONS", 100)
+    explored = explore("lamport_all_ack", "explicit", "fifo", 3, 1)
+    assert not explored.exhausted and explored.violation is None
+    assert explored.stopped.startswith("a peer can be in more than")
+
+
+def test_progress_is_told():
+    told = []
+    explored = explore("lamport_all_ack", "explicit", "fifo", 3, 1, progress=told.append)
+    states = [each.states for each in told]
+    assert states == sorted(states) and states[-1] == explored.states
+    assert told[-1].waiting == 0 and told[-1].depth == explored.depth
+    assert max(each.waiting for each in told) > 1000
 
 
 COUNT = """
