@@ -1,9 +1,9 @@
 """The real world: one UDP socket, timers, control connections and log files around a session.
 
 One loop, no threads. Idle it waits, reads one datagram, takes a turn, flushes and waits
-again (awake for a moment, then asleep); under load, when a datagram was there without waiting, it reads up to 64 into one
-turn. Where the run has an emulated network, every datagram is held back until its delay
-has passed, and how late that was is measured.
+again (awake for a moment, then asleep); under load, when a datagram was there without
+waiting, it reads up to 64 into one turn. Where the run has an emulated network, every
+datagram is held back until its delay has passed, and how late that was is measured.
 """
 
 from __future__ import annotations
