@@ -14,6 +14,8 @@ from comparison_server.__main__ import PROMPT
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED
 from tests.control_client import until
 
+pytestmark = pytest.mark.long  # real processes
+
 ROOT = Path(__file__).parents[2]
 LISTENS = "The comparison server listens on 127.0.0.1:"
 WAIT_S = 60

@@ -20,6 +20,8 @@ from peer.stacks import promised
 from tests.control_client import until
 from tests.runs import run_settings
 
+pytestmark = pytest.mark.long  # real processes
+
 ROOT = Path(__file__).parents[2]
 QUICK = {"gap_ms": (0.0, 5.0), "delay_s": 0.003}
 
