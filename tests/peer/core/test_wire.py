@@ -82,15 +82,15 @@ def blocks():
 def packets_of(cls, depth=1):
     """Packets of one class."""
     if cls is Block:
-        return blocks()
+        return sound_blocks()
     if cls is Block:
-        return blocks()
+        return sound_blocks()
     hints = get_type_hints(cls, include_extras=True)
     return st.builds(cls, **{f.name: values(hints[f.name], depth) for f in fields(cls)})
 
 
 @st.composite
-def blocks(draw):
+def sound_blocks(draw):
     """Blocks whose body is what they say: no other is let in."""
     messages = draw(st.lists(st.binary(min_size=1, max_size=20), max_size=5))
     size, body = pack(messages) if messages else (0, b"")
