@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from peer.core.blocks import Block
 from peer.core.names import PeerId
 
 
@@ -51,3 +52,7 @@ class MulticastBlock:
     count: int
     size: int
     body: bytes
+
+    def block(self, sender: PeerId, stamp: int) -> Block:
+        """The block that carries them."""
+        return Block(sender, self.first, self.count, self.size, stamp, self.body)

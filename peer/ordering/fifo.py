@@ -47,7 +47,7 @@ class Fifo(Layer):
         return cls(members=len(run.members), **options)
 
     def on_request(self, request: MulticastBlock, out: Out) -> None:
-        block = Block(out.me, request.first, request.count, request.size, self.clock.stamp(), request.body)
+        block = request.block(out.me, self.clock.stamp())
         out.down(SendAll(block, own=True))
         out.deliver(block)
 

@@ -66,7 +66,7 @@ class FixedSequencer(Layer):
         return cls(members=len(run.members), **options)
 
     def on_request(self, request: MulticastBlock, out: Out) -> None:
-        block = Block(out.me, request.first, request.count, request.size, self.clock.stamp(), request.body)
+        block = request.block(out.me, self.clock.stamp())
         if out.me == self.sequencer:
             self._number(block, out)
         else:

@@ -109,7 +109,7 @@ class LamportAllAck(Layer):
         return cls(members=len(run.members), **options)
 
     def on_request(self, request: MulticastBlock, out: Out) -> None:
-        block = Block(out.me, request.first, request.count, request.size, self.clock.stamp(), request.body)
+        block = request.block(out.me, self.clock.stamp())
         self.queue.append((key(block), block))  # its stamp is above all that is queued
         self.holds(out.me, block)
         out.down(SendAll(block, own=True))

@@ -45,7 +45,7 @@ class Unordered(Layer):
         return cls(members=len(run.members), **options)
 
     def on_request(self, request: MulticastBlock, out: Out) -> None:
-        block = Block(out.me, request.first, request.count, request.size, self.clock.stamp(), request.body)
+        block = request.block(out.me, self.clock.stamp())
         out.down(SendAll(block, own=True))
         out.deliver(block)
 
