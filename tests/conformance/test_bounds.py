@@ -16,16 +16,13 @@ from experiments.play import Planned, in_simulator, plan, play
 from peer.drivers.link_model import PairModel
 from peer.ordering.lamport_all_ack import Explicit
 from peer.stacks import ORDERINGS
-from tests.runs import NAMED, ORDERINGS_AND_VARIANTS
+from tests.runs import NAMED
 
 SITES = ("wan-3-sites", "wan-5-sites")
-DRAWN = ("moving_sequencer", "token_ring")  # how long a message takes depends on where a token happens to be
-CERTAIN = [(name, variant) for name, variant in ORDERINGS_AND_VARIANTS if name not in DRAWN]
 WITH_A_PLACE = [(name, option) for name, option in (("fixed_sequencer", "sequencer"),) if name in ORDERINGS]
 LEAST_S = 1e-9  # what two clock readings may differ by after they were added and subtracted
 
 every_ordering = pytest.mark.parametrize("ordering, variant", **NAMED)
-every_certain_ordering = pytest.mark.parametrize("ordering, variant", CERTAIN, ids=map(":".join, CERTAIN))
 
 
 def planned(sites: str, ordering: str, variant: str | None, *assignments: str, world: str = "sim") -> list[Planned]:
@@ -68,7 +65,7 @@ def early(run: Run) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("sites", SITES)
-@every_certain_ordering
+@every_ordering
 def test_in_virtual_time_a_message_alone_takes_exactly_its_floor(tmp_path, sites, ordering, variant):
     run = simulated(tmp_path, sites, ordering, variant, *alone(15))
     assert off(run, 0.01, 10e-6).empty, off(run, 0.01, 10e-6)
@@ -85,16 +82,6 @@ def test_floors_follow_the_place_of_a_sequencer(tmp_path, ordering, option, plac
         assert measures.alone_s(best).mean() < measures.alone_s(run).mean()
 
 
-@pytest.mark.parametrize("sites", SITES)
-@every_ordering
-def test_the_mean_of_many_messages_alone_is_what_is_expected(tmp_path, sites, ordering, variant):
-    """With a token it takes many until it was everywhere often enough."""
-    peers = scenario.load(sites).peers
-    run = simulated(tmp_path, sites, ordering, variant, *alone(-(-10_000 // peers) if ordering in DRAWN else 12))
-    mean_s = measures.latencies(run)["latency_s"].mean()
-    assert mean_s == pytest.approx(measures.alone_s(run).mean(), rel=0.02)
-
-
 # -- with real processes
 
 
@@ -105,7 +92,7 @@ def cluster():
 
 
 @pytest.mark.long
-@every_certain_ordering
+@every_ordering
 def test_in_real_time_a_message_alone_takes_its_floor(tmp_path, cluster, ordering, variant):
     (played,) = play(planned("wan-3-sites", ordering, variant, *alone(3), world="local"), cluster, tmp_path)
     assert played.error is None and played.verdict.complete and played.verdict.violated() == []
@@ -113,17 +100,6 @@ def test_in_real_time_a_message_alone_takes_its_floor(tmp_path, cluster, orderin
     wrong, late = off(run, 0.05, 1e-3), measures.lateness(run)
     assert wrong.empty, f"{wrong}\nthe emulated network was late by\n{late}"
     assert early(run).empty, early(run)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ordering", [name for name in DRAWN if name in ORDERINGS])
-def test_in_real_time_the_mean_with_a_token_is_what_is_expected(tmp_path, cluster, ordering):
-    for variant in ORDERINGS[ordering].variants:
-        (played,) = play(planned("wan-3-sites", ordering, variant, *alone(100), world="local"), cluster, tmp_path)
-        assert played.error is None and played.verdict.complete and played.verdict.violated() == []
-        run = load(played.folder)
-        mean_s = measures.latencies(run)["latency_s"].mean()
-        assert mean_s == pytest.approx(measures.alone_s(run).mean(), rel=0.1)
 
 
 # -- at any load
