@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from peer.core.errors import WireError
 from peer.core.wire import U8, U32, U64, Packet, register
 
-HEAD_BYTES = 32  # a block's own fields on the wire, rounded up
+HIGHEST_STAMP = 1 << 56  # no honest clock comes near it, and there is room to count on from it
 
 
 @dataclass(slots=True)
@@ -33,7 +33,9 @@ class Block(Packet):
         return self.first + (self.count or 1)
 
     def check(self) -> None:
-        """What the wire brought: raise WireError unless the body is as long as the block says."""
+        """What the wire brought: raise WireError unless stamp and body are what a block can have."""
+        if self.stamp > HIGHEST_STAMP:
+            raise WireError("stamp", str(self.stamp))
         if self.size or not self.count:
             expected = self.count * self.size
         else:

@@ -2,7 +2,7 @@
 
     packet   = kind u8 | fixed fields, little endian | lists of numbers and texts | tail
     fixed    = U8 U16 U32 U64 F64, and a u16 length for every list and text
-    tail     = at most one field, the last: bytes, or another packet (its body)
+    tail     = at most one field, the last: bytes, or another packet (its body) of that class
 
 Nothing is ever evaluated; only registered classes are made, and every length is
 compared with what is there before anything is allocated. `decode` is the only
@@ -45,7 +45,8 @@ class Codec:
     def __init__(self, cls: type[Packet], kind: int) -> None:
         self.cls, self.kind, self.checks = cls, kind, hasattr(cls, "check")
         hints = get_type_hints(cls, include_extras=True)
-        layout, numbers, lists, self.tail, self.tail_is_packet = "", [], [], None, False
+        layout, numbers, lists = "", [], []
+        self.tail, self.tail_class, self.tail_is_packet = None, bytes, False
         names = [f.name for f in fields(cls)]
         for name in names:
             form = hints[name]
@@ -61,8 +62,9 @@ class Codec:
             elif form is str:
                 lists.append((name, "s"))
             else:
-                assert form is bytes or form is Packet or form == Packet, f"{cls.__name__}.{name} has no wire form"
-                self.tail, self.tail_is_packet = name, form is not bytes
+                assert form is bytes or issubclass(form, Packet), f"{cls.__name__}.{name} has no wire form"
+                self.tail, self.tail_class = name, form
+                self.tail_is_packet = form is not bytes
         assert names == numbers + [name for name, _ in lists] + ([self.tail] if self.tail else []), (
             f"{cls.__name__}: numbers first, then lists and texts, then the tail"
         )
@@ -121,7 +123,10 @@ class Codec:
             if tail != end:
                 raise WireError("overlong", self.cls.__name__)
         elif self.tail_is_packet:
-            values.append(_decode(data, tail, end, depth + 1))
+            body = _decode(data, tail, end, depth + 1)
+            if not isinstance(body, self.tail_class):
+                raise WireError("body", f"{type(body).__name__} in {self.cls.__name__}")
+            values.append(body)
         else:
             values.append(bytes(data[tail:end]))
         packet = self.cls(*values)

@@ -53,6 +53,8 @@ class Fifo(Layer):
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
         block = arrival.packet
+        if block.sender != arrival.source:
+            return
         self.clock.receive(block.stamp)
         sender = block.sender
         back = self.back[sender]

@@ -29,7 +29,7 @@ class Numbered(Packet):
     """A block and its place in the total order."""
 
     number: U32
-    block: Packet
+    block: Block
 
 
 register(40, Numbered)
@@ -75,9 +75,10 @@ class FixedSequencer(Layer):
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
         packet = arrival.packet
         if type(packet) is Block:
-            self.clock.receive(packet.stamp)
-            self._offered(packet, out)
-        elif arrival.source == self.sequencer:
+            if packet.sender == arrival.source and out.me == self.sequencer:
+                self.clock.receive(packet.stamp)
+                self._offered(packet, out)
+        elif arrival.source == self.sequencer and packet.block.sender < self.members:
             self.clock.receive(packet.block.stamp)
             self._numbered(packet.number, packet.block, out)
 

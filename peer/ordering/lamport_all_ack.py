@@ -28,8 +28,9 @@ from bisect import insort
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.core.blocks import Block
+from peer.core.blocks import HIGHEST_STAMP, Block
 from peer.core.clocks import LamportClock
+from peer.core.errors import WireError
 from peer.core.events import PacketArrived
 from peer.core.guarantees import (
     AGREEMENT,
@@ -72,6 +73,11 @@ class BlockAck(Packet):
     sender: U8
     place: U32
     stamp: U64
+
+    def check(self) -> None:
+        """What the wire brought: raise WireError unless the stamp is one that a clock can have."""
+        if self.stamp > HIGHEST_STAMP:
+            raise WireError("stamp", str(self.stamp))
 
 
 register(30, Holds)
@@ -167,16 +173,17 @@ class Explicit(LamportAllAck):
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
         packet, source = arrival.packet, arrival.source
-        if type(packet) is Block:
+        if type(packet) is Holds:
+            for sender, upto in zip(packet.senders, packet.upto):
+                if sender < self.members:
+                    self._rises(sender, source, upto)
+        elif packet.sender == source:
             self.clock.receive(packet.stamp)
             self.enqueue(packet)
-            self.holds(packet.sender, packet)
+            self.holds(source, packet)
             self.holds(out.me, packet)
-            if packet.sender not in self.untold:
-                self.untold.append(packet.sender)
-        else:
-            for sender, upto in zip(packet.senders, packet.upto):
-                self._rises(sender, source, upto)
+            if source not in self.untold:
+                self.untold.append(source)
 
     def holds(self, member: PeerId, block: Block) -> None:
         self._rises(block.sender, member, block.following)
@@ -220,12 +227,14 @@ class Promised(LamportAllAck):
             self.behind = self.members
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
-        packet = arrival.packet
+        packet, source = arrival.packet, arrival.source
         if type(packet) is Block:
+            if packet.sender != source:
+                return
             self.clock.receive(packet.stamp)
             self.enqueue(packet)
             self._promises(out.me, self.clock.time)  # here that is known at once, there with the next flush
-        self._promises(arrival.source, packet.stamp)
+        self._promises(source, packet.stamp)
 
     def holds(self, member: PeerId, block: Block) -> None:
         self.told = block.stamp
@@ -261,16 +270,18 @@ class Textbook(LamportAllAck):
     ackers: dict[tuple[PeerId, int], int] = field(default_factory=dict)  # (sender, place) -> a bit for each member
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
-        packet = arrival.packet
+        packet, source = arrival.packet, arrival.source
+        if type(packet) is Block and packet.sender != source:
+            return
         self.clock.receive(packet.stamp)
         self.clock.time += 1
         if type(packet) is Block:
             self.enqueue(packet)
-            self.holds(packet.sender, packet)
+            self.holds(source, packet)
             self.holds(out.me, packet)
             out.down(SendAll(BlockAck(packet.sender, packet.first, self.clock.time)))
         else:
-            self._acks(arrival.source, (packet.sender, packet.place))
+            self._acks(source, (packet.sender, packet.place))
 
     def holds(self, member: PeerId, block: Block) -> None:
         self._acks(member, (block.sender, block.first))

@@ -51,6 +51,8 @@ class Unordered(Layer):
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
         block = arrival.packet
+        if block.sender != arrival.source:
+            return
         self.clock.receive(block.stamp)
         sender, first = block.sender, block.first
         ahead = self.ahead[sender]

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.core.blocks import HEAD_BYTES, Block, pack, unpack
+from peer.core.blocks import HIGHEST_STAMP, Block, pack, unpack
 from peer.core.errors import WireError
-from peer.core.wire import size_of
 
 MESSAGES = st.one_of(
     st.lists(st.binary(max_size=30), min_size=1, max_size=20),
@@ -43,10 +42,6 @@ def test_an_end_takes_one_place():
     assert end.following == 21 and list(unpack(end)) == []
 
 
-def test_the_head_fits_what_is_set_aside_for_it():
-    assert size_of(Block(255, 2**32 - 1, 2**32 - 1, 2**32 - 1, 2**64 - 1, b"")) <= HEAD_BYTES
-
-
 @given(MESSAGES, st.integers(-10, 10).filter(bool))
 def test_a_body_of_another_length_is_refused(messages, change):
     block = block_of(messages)
@@ -65,3 +60,9 @@ def test_what_is_not_refused_can_be_unpacked(count, size, body):
         return
     messages = list(unpack(block))
     assert len(messages) == count and sum(map(len, messages)) <= len(body)
+
+
+def test_a_stamp_that_no_clock_can_have_is_refused():
+    Block(0, 0, 0, 0, HIGHEST_STAMP, b"").check()
+    with pytest.raises(WireError, match="stamp"):
+        Block(0, 0, 0, 0, HIGHEST_STAMP + 1, b"").check()

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import peer.stacks  # noqa: F401  (all packets are registered)
-from peer.core.blocks import Block, pack
+from peer.core.blocks import HIGHEST_STAMP, Block, pack
 from peer.core.errors import WireError
 from peer.core.wire import (
     DEEPEST,
@@ -61,6 +61,8 @@ def values(form, depth):
         return st.binary(max_size=60)
     if form is Packet:
         return packets(depth + 1)
+    if isinstance(form, type) and issubclass(form, Packet):
+        return packets_of(form, depth + 1)
     if get_origin(form) is tuple:
         return st.lists(values(get_args(form)[0], depth), max_size=9).map(tuple)
     assert get_origin(form) is Annotated
@@ -86,7 +88,10 @@ def packets_of(cls, depth=1):
     if cls is Block:
         return sound_blocks()
     hints = get_type_hints(cls, include_extras=True)
-    return st.builds(cls, **{f.name: values(hints[f.name], depth) for f in fields(cls)})
+    given = {f.name: values(hints[f.name], depth) for f in fields(cls)}
+    if hasattr(cls, "check"):
+        given["stamp"] = st.integers(0, HIGHEST_STAMP)
+    return st.builds(cls, **given)
 
 
 @st.composite
@@ -94,7 +99,7 @@ def sound_blocks(draw):
     """Blocks whose body is what they say: no other is let in."""
     messages = draw(st.lists(st.binary(min_size=1, max_size=20), max_size=5))
     size, body = pack(messages) if messages else (0, b"")
-    sender, first, stamp = (draw(st.integers(0, (1 << bits) - 1)) for bits in (8, 32, 64))
+    sender, first, stamp = (draw(st.integers(0, (1 << bits) - 1)) for bits in (8, 32, 56))
     return Block(sender, first, len(messages), size, stamp, body)
 
 
@@ -212,11 +217,15 @@ def test_lengths_are_checked_before_anything_is_made():
 def test_packets_inside_each_other():
     packet = Block(1, 2, 0, 0, 3, b"")
     for depth in range(1, DEEPEST):
-        packet = Numbered(depth, packet)
+        packet = Data(depth, 0, 0, packet)
     assert decode(encode(packet)) == packet
-    assert outcome(encode(Numbered(0, packet))) == "nested"
-    endless = encode(Numbered(0, Ack(0, 0)))[:-13] * 10_000
+    assert outcome(encode(Data(0, 0, 0, packet))) == "nested"
+    endless = encode(Data(0, 0, 0, Ack(0, 0)))[:-13] * 10_000
     assert outcome(endless) == "nested"
+
+
+def test_a_body_of_another_class_is_refused():
+    assert outcome(encode(Numbered(7, Ack(0, 0)))) == "body"
 
 
 def test_a_body_is_bytes_of_its_own():
