@@ -6,13 +6,13 @@ States are those between turns; each search runs in a process of its own, so tha
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from experiments.bench.memory import peak_mb
 from experiments.explorer.search import explore
 
 REPEAT = 3
@@ -53,8 +53,7 @@ def _main(number: int) -> None:
     explored = explore(*SEARCHES[number])
     seconds = time.perf_counter() - begin
     assert explored.violation is None, explored.violation
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    print(json.dumps([explored.states, seconds, explored.exhausted, peak]))
+    print(json.dumps([explored.states, seconds, explored.exhausted, peak_mb()]))
 
 
 if __name__ == "__main__":

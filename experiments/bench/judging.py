@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from comparison_server.evidence import Evidence, PeerLog, Sends, message_ids
 from comparison_server.positions import Positions
 from comparison_server.properties import PROPERTIES
 from comparison_server.rounds import compare
+from experiments.bench.memory import peak_mb
 
 PEERS = 16
 DELIVERIES = 1_000_000
@@ -80,16 +80,11 @@ def _properties(evidence: Evidence) -> None:
 MEASURES = {"rounds": _rounds, "all properties": _properties}
 
 
-def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
 def _main(what: str, folder: str) -> None:
     evidence = _load(folder)
     begin = time.perf_counter()
     MEASURES[what](evidence)
-    print(json.dumps([time.perf_counter() - begin, _peak_mb()]))
+    print(json.dumps([time.perf_counter() - begin, peak_mb()]))
 
 
 if __name__ == "__main__":
