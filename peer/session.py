@@ -31,7 +31,7 @@ class Play:
     run: str
     me: int
     settings: RunSettings
-    header: dict[str, Any]
+    header: dict[str, Any]  # of its logs
 
 
 @dataclass(slots=True)
@@ -109,7 +109,8 @@ class Session:
             return [self._tell(Rejected(command.run, "settings", f"{self.name} cannot play this run: {error}"))]
         self.run, self.me, self.settings, self.phase = command.run, command.me, settings, HANDSHAKE
         self.host = Host(stack, Recorder(settings.trace))
-        return [Play(command.run, command.me, settings, command.header)]
+        header = {**command.header, "peer": command.me, "run": command.run, "settings": command.settings}
+        return [Play(command.run, command.me, settings, header)]
 
     def _seal(self, time_s: float) -> list[Effect | Seal]:
         effects = self.host.step([Commanded(Close(self.run))], time_s)

@@ -176,7 +176,10 @@ class SimulatedPeer:
         self.heard_at[source] = now
         self.heard_delay_s[source] = delay_s
         self.world.turns += 1
-        turn = [PacketArrived(source, packet, rtt_s, silence_s) for packet in packets]
+        if len(packets) == 1:
+            turn = [PacketArrived(source, packets[0], rtt_s, silence_s)]
+        else:
+            turn = [PacketArrived(source, packet, rtt_s, silence_s) for packet in packets]
         self._perform(self.session.host.step(turn, now))
 
     def _on_timer(self, layer: str, key: Any, count: int) -> None:
@@ -262,9 +265,8 @@ class SimulatedPeer:
     def _play(self, play: Play) -> None:
         self._collect()
         self.timers.clear()
-        header = {**play.header, "peer": play.me, "run": play.run, "settings": asdict(play.settings)}
-        self.trace += pack_header({**header, "records": "deliveries"})
-        self.sends += pack_header({**header, "records": "sends"})
+        self.trace += pack_header({**play.header, "records": "deliveries"})
+        self.sends += pack_header({**play.header, "records": "sends"})
         self._step([Started(entropy=bits(play.settings.seed, "entropy", self.me))])
 
     def _collect(self) -> None:

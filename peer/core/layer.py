@@ -91,12 +91,17 @@ class Out:
 
     __slots__ = (
         "me", "members", "others", "entropy", "saved", "layer", "_queue", "effects",
-        "_arrivals", "_requests", "_news", "_delivery", "_bottom", "_reroute",
+        "_arrivals", "_requests", "_news", "_delivery", "_bottom", "_reroute", "_flushing",
     )  # fmt: skip
 
     me: PeerId
     members: Members
     others: Members
+
+    @property
+    def flushing(self) -> bool:
+        """Whether the turn is being flushed; the layers above have had their last word in it."""
+        return self._flushing[0]
 
     def down(self, request: Any) -> None:
         """Ask the layers below; what none of them takes, the network does."""

@@ -26,17 +26,20 @@ class Stack:
     """The layers of one peer, from bottom to top."""
 
     __slots__ = (
-        "layers", "me", "members", "_outs", "_queue", "_effects", "_arrivals", "_timers", "_sweeps", "_plays",
+        "layers", "me", "members", "_outs", "_queue", "_effects", "_flushing",
+        "_arrivals", "_timers", "_turns", "_flushes", "_plays",
     )  # fmt: skip
 
     def __init__(self, layers: Sequence[Layer], me: PeerId, members: Members) -> None:
         self.layers, self.me, self.members = list(layers), me, members
         self._queue: deque = deque()
         self._effects: list[Effect] = []
+        self._flushing = [False]  # shared with every Out
         self._outs = [self._out_of(layer) for layer in self.layers]
         self._wire_up()
         self._timers = {layer.name: (layer.on_timer, out) for layer, out in zip(self.layers, self._outs)}
-        self._sweeps = self._having("on_turn") + self._having("on_flush")[::-1]
+        self._turns = self._having("on_turn")
+        self._flushes = self._having("on_flush")[::-1]
         self._plays = {
             PacketArrived: self._play_packet,
             TimerFired: self._play_timer,
@@ -63,11 +66,18 @@ class Stack:
     def sweep(self) -> list[Effect]:
         """End the turn; all effects since the last one, in order."""
         queue = self._queue
-        for conclude, out in self._sweeps:
+        for conclude, out in self._turns:
             conclude(out)
             while queue:
                 handler, item, out = queue.popleft()
                 handler(item, out)
+        self._flushing[0] = True
+        for flush, out in self._flushes:
+            flush(out)
+            while queue:
+                handler, item, out = queue.popleft()
+                handler(item, out)
+        self._flushing[0] = False
         effects = self._effects[:]
         self._effects.clear()
         return effects
@@ -136,7 +146,7 @@ class Stack:
         out.me, out.members, out.layer = self.me, self.members, layer.name
         out.others = tuple(member for member in self.members if member != self.me)
         out.entropy, out.saved = bytes(32), {}
-        out._queue, out.effects = self._queue, self._effects
+        out._queue, out.effects, out._flushing = self._queue, self._effects, self._flushing
         out._bottom, out._reroute = self._to_the_network, self._route
         return out
 

@@ -16,7 +16,6 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from heapq import heappop, heappush
 from pathlib import Path
 from select import select
@@ -395,12 +394,13 @@ class UdpPeer:
         self.logs.mkdir(parents=True, exist_ok=True)
         for old in self.logs.glob(f"{self.name}-*.bin"):
             old.unlink()
-        header = {**play.header, "peer": play.me, "run": play.run, "settings": asdict(play.settings)}
         names = ["trace", "sends"] + (["steps"] if play.settings.trace == "everything" else [])
         for name in names:
             self.files[name] = open(self._log_path(name), "wb", buffering=0)
             if name != "steps":
-                self.files[name].write(pack_header({**header, "records": "deliveries" if name == "trace" else name}))
+                self.files[name].write(
+                    pack_header({**play.header, "records": "deliveries" if name == "trace" else name})
+                )
 
     def _log_path(self, name: str) -> Path:
         return self.logs / f"{self.name}-{name}.bin"

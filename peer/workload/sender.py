@@ -40,7 +40,6 @@ class Sender(Layer):
     released: bool = False
     ending: bool = False  # nothing more will be asked for
     ended: bool = False  # the END left
-    flushed: bool = False  # this turn's block were formed
     delivered: list[int] = field(default_factory=list)  # [sender]: messages delivered here
     ends: dict[PeerId, int] = field(default_factory=dict)  # sender -> how many messages its END announced
     drained: bool = False
@@ -85,10 +84,9 @@ class Sender(Layer):
         """How many messages one block can hold."""
         return max(1, self.block_bytes // self.size_bytes)
 
-    def on_turn(self, out: Out) -> None:
-        self.flushed = False
-
     def on_flush(self, out: Out) -> None:
+        if self.sent == self.asked and (self.ended or not self.ending):
+            return
         room = self.room()
         while room > 0 and self.sent < self.asked:
             count = min(self.asked - self.sent, self.per_block())
@@ -97,7 +95,6 @@ class Sender(Layer):
         if room > 0 and self.ending and not self.ended and self.sent == self.asked:
             self.ended = True
             self._leave(0, 0, b"", out)
-        self.flushed = True
 
     def _leave(self, count: int, size: int, body: bytes, out: Out) -> None:
         out.down(MulticastBlock(self.sent, count, size, body))
@@ -122,7 +119,7 @@ class Sender(Layer):
             self._check_drained(out)
 
     def _window_moved(self, out: Out) -> None:
-        if self.flushed and self.wants_to_send() and self.room() > 0:
+        if out.flushing and self.wants_to_send() and self.room() > 0:
             out.set_timer("more", 0.0)  # this turn's blocks are gone already
 
     def wants_to_send(self) -> bool:

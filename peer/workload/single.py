@@ -59,7 +59,7 @@ class Single(Sender):
     def _next(self, out: Out) -> None:
         if self.done == len(self.turns):
             self.ending = True
-            if self.flushed:
+            if out.flushing:
                 out.set_timer("more", 0.0)
         elif self.turns[self.done] == out.me:
             out.set_timer("pause", *self.pause_s)

@@ -42,7 +42,9 @@ def reports(effects):
 def test_a_life():
     session = Session("p0")
     assert session.phase == IDLE
-    assert session.on_command(Prepare("r1", 0, WIRE, {"world": "sim"}), 0.0) == [Play("r1", 0, RUN, {"world": "sim"})]
+    assert session.on_command(Prepare("r1", 0, WIRE, {"world": "sim"}), 0.0) == [
+        Play("r1", 0, RUN, {"world": "sim", "peer": 0, "run": "r1", "settings": WIRE})
+    ]
     assert session.phase == HANDSHAKE
     assert reports(session.on_news(GroupReady())) == [Reached("r1")] and session.phase == READY
     effects = session.on_command(Release("r1"), 5.0)
