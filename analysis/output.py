@@ -16,6 +16,8 @@ def write(parts: Iterable[bytes], out: Path | None) -> None:
         _print(parts)
     elif out.is_dir():
         raise SettingsError("expected a file, found a folder", file=str(out))
+    elif (out.parent / "scenario.json").exists():
+        raise SettingsError(f"{out.parent} is the folder of a run, and what is in it stays as it is", file=str(out))
     elif out.exists() and not out.is_file():  # a pipe or a device has nothing to be replaced
         with open(out, "wb") as file:
             file.writelines(parts)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import typer
 from typer.exceptions import TyperException
 
-from peer.core.errors import BAD_SETTINGS, INTERRUPTED, UNFINISHED, LabError
+from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED, LabError
 
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run a command line; its exit code. What went wrong is told in one sentence, without a traceback."""
+    for name in ("SIGTERM", "SIGHUP"):  # ended from outside: clean up as after Ctrl-C
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         code = app(arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -22,6 +27,9 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     except LabError as error:
         say(str(error))
         return error.exit_code
+    except BrokenPipeError:  # `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HELD
     except OSError as error:  # a full disk, a folder that may not be written
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return UNFINISHED

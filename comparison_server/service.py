@@ -25,6 +25,7 @@ from typing import Any
 from comparison_server.coordinator import DONE, UPLOAD, Coordinator
 from comparison_server.delivery_log import Collection
 from peer.core.commands import (
+    REPLACED,
     REPORTS,
     Chunk,
     Command,
@@ -254,7 +255,7 @@ class Service:
         seat = self._seats.get(hello.name)
         if seat is not None and seat.connection is not connection:
             if seat.hello.incarnation != hello.incarnation:  # the latest counts: it may be the other one, restarted
-                why = f"another process has come that is called {hello.name}"
+                why = f"{REPLACED} that is called {hello.name}"
                 self._board.send(seat.connection, to_message(Stop(why)))
             self._board.drop(seat.connection)
             self._left(seat.connection)

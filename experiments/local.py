@@ -54,7 +54,7 @@ class Child:
             return ""
         lines = [line.strip() for line in self.said.read_text(errors="replace").splitlines() if line.strip()]
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"{self.name} {how}" + (f": {lines[-1]}" if lines else "")
+        return f"{self.name} {how}" + (f": {lines[-1]}" if lines and code > 0 else "")
 
 
 class LocalCluster:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from comparison_server.evidence import EvidenceError
+from comparison_server.finding import no_evidence
 from comparison_server.run_folder import load_run
 from comparison_server.service import Interrupted
 from comparison_server.verdict import Verdict, judge
@@ -59,10 +60,9 @@ class Played:
     @property
     def exit_code(self) -> int:
         """0 promised and held, 1 violated, 3 not finished."""
-        cut_short = self.error is not None
-        if any(not (cut_short and name in ONLY_OF_WHOLE_RUNS) for name in self.verdict.violated()):
+        if self.verdict.violated():
             return VIOLATED
-        return UNFINISHED if cut_short else HELD
+        return UNFINISHED if self.error is not None else HELD
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict, and where the rest of it is."""
@@ -122,6 +122,8 @@ def conclude(planned: Planned, folder: Path, ended: Ended) -> Played:
             raise ended.error from None
         raise
     verdict = judge(evidence, promised(planned.settings), facts)
+    if ended.error is not None:
+        verdict.findings.update(dict.fromkeys(ONLY_OF_WHOLE_RUNS, no_evidence("The run did not come to its end.")))
     delivered = sum(len(log.ids) for log in evidence.logs)
     measures = {"totals": totals(ended.measures.get("peers", {}), delivered), **ended.measures}
     played = Played(planned, folder, verdict, ended.error, measures)

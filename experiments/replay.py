@@ -60,6 +60,8 @@ def replay(
 
 def recorded_peers(run: Path) -> list[int]:
     """Whose steps the folder holds."""
+    if not run.is_dir():
+        raise SettingsError("there is no such folder", file=str(run))
     peers = sorted(int(path.stem.removeprefix("steps-")) for path in run.glob("steps-*.jsonl"))
     if not peers:
         raise SettingsError("no recorded steps; play it again with --trace everything", file=str(run))
@@ -71,24 +73,35 @@ def replay_peer(run: Path, peer: int) -> tuple[int, Difference | None]:
     trace, steps = run / f"trace-{peer}.bin", run / f"steps-{peer}.jsonl"
     if not trace.exists() or not steps.exists():
         raise SettingsError(f"no recorded steps of peer {peer}; play it again with --trace everything", file=str(run))
-    header, _ = read_header(trace)
-    stack = build_stack(from_json(RunSettings, header["settings"]), header["peer"])
+    try:
+        header, _ = read_header(trace)
+        stack = build_stack(from_json(RunSettings, header["settings"]), header["peer"])
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f"damaged, and so it cannot be replayed: {error}", file=str(trace)) from None
     count = 0
-    for line in _lines(steps):
-        recorded = line["effects"]
-        replayed = json.loads(json.dumps(plain(stack.handle(unplain(line["turn"])))))
+    for step, time_s, turn, recorded in _steps(steps):
+        if step != count:
+            raise SettingsError(f"damaged: step {count} is missing", file=str(steps))
+        replayed = json.loads(json.dumps(plain(stack.handle(turn))))
         if replayed != recorded:
-            return count, Difference(peer, line["step"], line["time_s"], *_first_difference(recorded, replayed))
+            return count, Difference(peer, step, time_s, *_first_difference(recorded, replayed))
         count += 1
+    if not count:
+        raise SettingsError("damaged: it holds no step", file=str(steps))
     return count, None
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        for text in file:
-            if not text.endswith("\n"):
-                return  # the last record of a peer that was killed
-            yield json.loads(text)
+def _steps(path: Path) -> Iterator[tuple[int, float, list, list]]:
+    """Number, time, events and recorded effects of each step; a last one that is cut is of a peer that was killed."""
+    with open(path, "rb") as file:
+        for number, text in enumerate(file):
+            if not text.endswith(b"\n"):
+                return
+            try:
+                line = json.loads(text)
+                yield line["step"], line["time_s"], unplain(line["turn"]), line["effects"]
+            except (ValueError, KeyError, TypeError):
+                raise SettingsError(f"damaged: line {number + 1} is no step", file=str(path)) from None
 
 
 def _first_difference(recorded: list, replayed: list) -> tuple[str, str]:

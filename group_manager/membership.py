@@ -7,12 +7,14 @@ itself, so a restarted peer is one peer.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 LEASE_S = 10.0
 HEARTBEAT_S = 2.0
 LONGEST_NAME = 64
+NAME = re.compile(r"(\w[\w .@-]*)?")
 LONGEST_HOST = 255
 MOST_ENTRIES = 1024
 OPS = ("register", "heartbeat", "unregister", "list", "where", "stop")
@@ -46,6 +48,10 @@ class Membership:
             value = request.get(what, "")
             if not isinstance(value, str) or len(value) > LONGEST_NAME:
                 return _refuse("malformed", f"{what} must be a text of at most {LONGEST_NAME} characters")
+            if not NAME.fullmatch(value):  # it becomes part of file names
+                return _refuse(
+                    "malformed", f"{what} {value!r}: letters, digits, dots, dashes, underscores and blanks only"
+                )
         op = request.get("op")
         if op == "register":
             return self._register(request, now)

@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None, application: Application | None = N
             logs=Path(options.logs),
             orphan_s=options.orphan_s,
             application=application,
+            say=lambda sentence: print(f"peer {options.name}: {sentence}", file=sys.stderr, flush=True),
         )
     except SettingsError as error:
         print(f"peer: {error}", file=sys.stderr)
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None, application: Application | None = N
     except LabError as error:
         print(f"peer: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
+    return peer.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

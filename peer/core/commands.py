@@ -47,6 +47,9 @@ class Fetch:
     length: int
 
 
+REPLACED = "another process has come"  # how the reason of a Stop begins that is not the operator's wish
+
+
 @dataclass(slots=True)
 class Stop:
     """End at once."""

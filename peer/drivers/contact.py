@@ -26,6 +26,7 @@ class Contact:
         self._dialling: socket.socket | None = None
         self._next_try = 0.0
         self._backoff_s = FIRST_BACKOFF_S
+        self._heard = False  # anything, over the present connection
 
     @property
     def open(self) -> bool:
@@ -60,9 +61,11 @@ class Contact:
                 return
         connection = self.connection
         connection.write()
-        yield from connection.read()
+        for message in connection.read():
+            self._heard = True
+            yield message
         if connection.closed:
-            self.trouble = connection.closed
+            self.trouble = connection.closed if self._heard else f"{connection.closed}; does it have the same key?"
             self.connection = None
             self.lost_at = now
             self._next_try = now + self._backoff_s
@@ -109,7 +112,7 @@ class Contact:
         self.connection = Connection(self._dialling, self.key, accepted=False)
         self._dialling = None
         self._backoff_s = FIRST_BACKOFF_S
-        self.lost_at, self.trouble = None, ""
+        self.lost_at, self.trouble, self._heard = None, "", False
         self.on_open(self)
 
     def _failed(self, now: float, why: str) -> None:

@@ -23,9 +23,21 @@ from time import monotonic, monotonic_ns
 from typing import Any, BinaryIO
 
 from peer.core.blocks import unpack
-from peer.core.commands import Chunk, Close, Command, Fetch, Hello, Rejected, Sealed, Stop, from_message, to_message
+from peer.core.commands import (
+    REPLACED,
+    Chunk,
+    Close,
+    Command,
+    Fetch,
+    Hello,
+    Rejected,
+    Sealed,
+    Stop,
+    from_message,
+    to_message,
+)
 from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, RecordMulticast, Report, SetTimer, Transmit
-from peer.core.errors import WireError
+from peer.core.errors import BAD_SETTINGS, HELD, UNFINISHED, WireError
 from peer.core.events import Answered, Event, Moved, PacketArrived, Started, TimerFired
 from peer.core.names import PeerId
 from peer.core.settings import RunSettings
@@ -108,9 +120,12 @@ class UdpPeer:
         logs: Path = Path(".lab/logs"),
         orphan_s: float = 600.0,
         application: Application | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.name, self.group, self.logs, self.orphan_s = name, group, logs, orphan_s
-        self.advertise, self.application = advertise, application
+        self.advertise, self.application, self.say = advertise, application, say
+        self.said: dict[str, str] = {}  # the last trouble told of each contact
+        self.exit_code = HELD
         self.session = Session(name)
         self.incarnation = secrets.randbits(64)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -456,6 +471,12 @@ class UdpPeer:
         self.watched = self.only_datagrams + [
             contact.connection.fileno() for contact in (self.manager, self.server) if contact.connection is not None
         ]
+        for contact in (self.manager, self.server):
+            if contact.trouble and self.said.get(contact.what) != contact.trouble:
+                self.said[contact.what] = contact.trouble
+                self.say(
+                    f"no connection to the {contact.what} at {_words(contact.endpoint)}: {contact.trouble}; trying on"
+                )
         if now >= self.heartbeat_due:
             self.heartbeat_due = now + self.heartbeat_s
             self._ask_manager({"op": "heartbeat", "name": self.name, "group": self.group})
@@ -465,7 +486,7 @@ class UdpPeer:
                 self._report(self.session.counts())
         contacts = (self.manager, self.server)
         if all(contact.lost_at is not None and now - contact.lost_at > self.orphan_s for contact in contacts):
-            self.stopping = f"no control connection for {self.orphan_s:g} s"
+            self._stop(f"no control connection for {self.orphan_s:g} s", UNFINISHED)
 
     def _on_command(self, command: Command) -> None:
         now = monotonic()
@@ -478,7 +499,8 @@ class UdpPeer:
             return
         self._perform(self.session.on_command(command, now))
         if kind is Stop:
-            self.stopping = command.reason or "told to stop"
+            replaced = command.reason.startswith(REPLACED)
+            self._stop(command.reason or "told to stop", UNFINISHED if replaced else HELD)
 
     def _send_chunk(self, fetch: Fetch) -> None:
         known = self.sealed is not None and fetch.run == self.sealed.run and fetch.file in self.sealed.files
@@ -491,9 +513,18 @@ class UdpPeer:
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         self.server.send(to_message(Chunk(fetch.run, fetch.file, fetch.offset, digest)), data)
 
+    def _stop(self, why: str, exit_code: int) -> None:
+        self.stopping, self.exit_code = why, exit_code
+        self.say(f"ends: {why}")
+
     def _on_manager(self, message: Any) -> None:
         if not isinstance(message, dict):
             return
+        if message.get("code") in ("malformed", "full"):
+            self._stop(f"the group manager refused: {message.get('sentence')}", BAD_SETTINGS)
+        if "lease_s" in message and self.said.get(MANAGER) != "registered":
+            self.said[MANAGER] = "registered"
+            self.say(f"registered with the group manager at {_words(self.manager.endpoint)}")
         if message.get("code") == "unknown name":
             self._register(self.manager)
         server = message.get("server")
@@ -521,6 +552,8 @@ class UdpPeer:
         session, python = self.session, sys.version.split()[0]
         hello = Hello(self.name, self.group, f"{self.incarnation:016x}", python, session.run, session.phase)
         contact.send(to_message(hello))
+        self.said.pop(contact.what, None)
+        self.say(f"connected to the comparison server at {_words(contact.endpoint)}")
         if self.sealed is not None:
             contact.send(to_message(self.sealed))
 
@@ -576,6 +609,10 @@ class UdpPeer:
             "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
             "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
         }
+
+
+def _words(endpoint: tuple[str, int] | None) -> str:
+    return "{}:{}".format(*endpoint) if endpoint else "an unknown address"
 
 
 def _kernel_drops(sock: socket.socket) -> int | None:

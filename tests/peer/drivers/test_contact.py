@@ -46,7 +46,8 @@ def test_it_speaks_first_on_every_new_connection():
             assert heard == [({"hello": 1}, b"")]
             there.close()
             serve_until(contact, lambda: not contact.open)
-            assert contact.trouble == "the other side closed the connection" and contact.lost_at is not None
+            assert contact.trouble == "the other side closed the connection; does it have the same key?"
+            assert contact.lost_at is not None
         contact.close()
 
 
