@@ -61,6 +61,8 @@ def build_stack(run: RunSettings, me: PeerId) -> Stack:
 
 def build_layers(run: RunSettings, me: PeerId) -> list[Layer]:
     """Fresh layers from bottom to top; SettingsError if one needs what none below gives."""
+    if run.stack.hop_link is not None:  # asked for and silently left out, it would be a wrong experiment
+        raise SettingsError("no overlay of this lab takes a hop link yet", path="stack.hop_link")
     layers = []
     for place, table in PLACES.items():
         entry: LayerSettings | None = getattr(run.stack, place)

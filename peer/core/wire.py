@@ -24,8 +24,6 @@ U16 = Annotated[int, "H"]
 U32 = Annotated[int, "I"]
 U64 = Annotated[int, "Q"]
 F64 = Annotated[float, "d"]
-U32s = tuple[U32, ...]
-U64s = tuple[U64, ...]
 
 DEEPEST = 4  # how many packets may lie one inside the other
 

@@ -156,3 +156,9 @@ def test_variants_promise_for_themselves():
     uniform = {"uniform_agreement", "uniform_total"}
     assert uniform <= promised(run_settings("lamport_all_ack", "explicit"))
     assert not uniform & promised(run_settings("lamport_all_ack", "promise"))
+
+
+def test_a_hop_link_is_refused_and_not_left_out():
+    run = run_settings("fifo")
+    with pytest.raises(SettingsError, match="stack.hop_link: no overlay of this lab takes a hop link yet"):
+        build_layers(replace(run, stack=replace(run.stack, hop_link=LayerSettings("ack_resend"))), 0)
