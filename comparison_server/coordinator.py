@@ -239,10 +239,15 @@ class Coordinator:
         if counts is None:
             return f"{member.name} has reported nothing"
         if self.phase == HANDSHAKE:
-            return f"{member.name} has not reached {', '.join(counts.lacks) or 'everybody'}"
+            return f"{member.name} has not reached {', '.join(counts.waits_for) or 'everybody'}"
         sent = sum(other.counts.asked for other in self.members.values() if other.counts)
         held = ", ".join(f"{amount} {what}" for what, amount in counts.held.items())
-        return f"{member.name} delivered {counts.delivered} of {sent}" + (f" ({held})" if held else "")
+        waits = ", ".join(name for name in counts.waits_for if name != member.name)
+        return (
+            f"{member.name} delivered {counts.delivered} of {sent}"
+            + (f" ({held})" if held else "")
+            + (f" and waits for {waits}" if waits else "")
+        )
 
     def _fail(self, error: RunError, now: float) -> None:
         self.error = self.error or error

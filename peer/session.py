@@ -90,10 +90,17 @@ class Session:
             return Counts(self.run, self.phase)
         stack = self.host.stack
         workload = stack.layers[-1]
-        lacks = [self.settings.members[peer] for peer in stack.lacks()]
         held = {what: amount for what, amount in stack.held().items() if amount}
         return Counts(
-            self.run, self.phase, workload.asked, sum(workload.delivered), workload.ended, workload.drained, held, lacks
+            self.run,
+            self.phase,
+            asked=workload.asked,
+            delivered=sum(workload.delivered),
+            resent=stack.total("resent"),
+            ended=workload.ended,
+            drained=workload.drained,
+            held=held,
+            waits_for=[self.settings.members[peer] for peer in stack.waits_for()],
         )
 
     def _prepare(self, command: Prepare) -> list[Effect | Play]:

@@ -1,14 +1,18 @@
-"""What holds for all tests: a skipped test may be made a failure, and random examples are the same every time."""
+"""What holds for all tests: a skip may count as a failure, random examples are the same every time, Ctrl-C works."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("same every time", derandomize=True, deadline=None)
 settings.load_profile("same every time")
+
+# A shell starts what runs in the background with Ctrl-C ignored, and programs hand that on; tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)

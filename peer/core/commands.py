@@ -81,16 +81,17 @@ class Reached:
 
 @dataclass(slots=True)
 class Counts:
-    """How far a session is: what it asked for, delivered, holds, and whom it lacks."""
+    """How far a session is: what it asked for, delivered, sent again, holds, and whom it waits for."""
 
     run: str
     phase: str
     asked: int = 0
     delivered: int = 0
+    resent: int = 0
     ended: bool = False
     drained: bool = False
     held: dict[str, int] = field(default_factory=dict)
-    lacks: list[str] = field(default_factory=list)
+    waits_for: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -81,8 +81,8 @@ class Layer:
         """What this layer keeps that is not delivered or not acknowledged yet, by name."""
         return {}
 
-    def lacks(self, out: Out) -> list[PeerId]:
-        """Whom this layer waits for before the group is ready."""
+    def waits_for(self, out: Out) -> list[PeerId]:
+        """Whom this layer waits for now."""
         return []
 
 

@@ -96,9 +96,13 @@ class Stack:
         """What the layers keep that is not delivered or not acknowledged yet."""
         return {what: amount for layer in self.layers for what, amount in layer.held().items()}
 
-    def lacks(self) -> list[PeerId]:
-        """Who is missing before the group is ready."""
-        return sorted({peer for layer, out in zip(self.layers, self._outs) for peer in layer.lacks(out)})
+    def total(self, count: str) -> int:
+        """The sum of a count that some of the layers keep."""
+        return sum(getattr(layer, count, 0) for layer in self.layers)
+
+    def waits_for(self) -> list[PeerId]:
+        """Whom the layers wait for now."""
+        return sorted({peer for layer, out in zip(self.layers, self._outs) for peer in layer.waits_for(out)})
 
     # What an event does first.
 

@@ -590,7 +590,7 @@ class UdpPeer:
         models = [neighbour.model for neighbour in self.neighbours if neighbour.model is not None]
         drops = _kernel_drops(self.socket)
         known = drops is not None and self.kernel_drops_before is not None
-        layers = self.session.host.stack.layers if self.session.host else []
+        stack = self.session.host.stack
         return {
             "datagrams_sent": self.sent,
             "bytes_sent": self.sent_bytes,
@@ -602,8 +602,8 @@ class UdpPeer:
             "lost_by_model": sum(model.lost for model in models),
             "doubled_by_model": sum(model.doubled for model in models),
             "held_by_model": sum(model.held for model in models),
-            "resent": sum(getattr(layer, "resent", 0) for layer in layers),
-            "duplicates": sum(getattr(layer, "duplicates", 0) for layer in layers),
+            "resent": stack.total("resent"),
+            "duplicates": stack.total("duplicates"),
             "model_lateness": self.lateness.summary(),
             "timer_lateness": self.timer_lateness.summary(),
             "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),

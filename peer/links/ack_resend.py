@@ -335,6 +335,9 @@ class AckResend(Layer):
             pair.patience = min(2 * pair.patience, 64)
         self._set_resend(peer, pair, out)
 
+    def waits_for(self, out: Out) -> list[PeerId]:
+        return [peer for peer, pair in enumerate(self.pairs) if pair.patience > 1]
+
     def held(self) -> dict[str, int]:
         return {
             "unacknowledged": sum(len(pair.unacked) + len(pair.waiting) for pair in self.pairs),

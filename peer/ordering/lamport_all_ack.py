@@ -149,6 +149,13 @@ class LamportAllAck(Layer):
         """Whether nothing can come before this block, if it is the head."""
         raise AssertionError("each variant has its own")
 
+    def waits_for(self, out: Out) -> list[PeerId]:
+        return self.unsure_of(self.queue[0][1]) if self.queue else []
+
+    def unsure_of(self, block: Block) -> list[PeerId]:
+        """Who keeps the head from being sure."""
+        raise AssertionError("each variant has its own")
+
     def held(self) -> dict[str, int]:
         return {"in the queue": len(self.queue)}
 
@@ -203,6 +210,9 @@ class Explicit(LamportAllAck):
     def is_sure(self, block: Block) -> bool:
         return block.following <= self.stable[block.sender]
 
+    def unsure_of(self, block: Block) -> list[PeerId]:
+        return [member for member, upto in enumerate(self.upto[block.sender]) if upto < block.following]
+
     def on_flush(self, out: Out) -> None:
         if self.untold:
             senders = tuple(sorted(self.untold))  # the order in which they arrived says nothing
@@ -254,6 +264,9 @@ class Promised(LamportAllAck):
     def is_sure(self, block: Block) -> bool:
         return block.stamp <= self.least
 
+    def unsure_of(self, block: Block) -> list[PeerId]:
+        return [member for member, stamp in enumerate(self.stamps) if stamp < block.stamp]
+
     def on_flush(self, out: Out) -> None:
         if self.clock.time > self.told:
             self.told = self.clock.time
@@ -295,3 +308,7 @@ class Textbook(LamportAllAck):
             return False
         del self.ackers[place]
         return True
+
+    def unsure_of(self, block: Block) -> list[PeerId]:
+        ackers = self.ackers.get((block.sender, block.first), 0)
+        return [member for member in range(self.members) if not ackers >> member & 1]

@@ -34,5 +34,5 @@ class FullMesh(Layer):
             if len(self.reached) == len(out.others):
                 out.tell(GroupReady())
 
-    def lacks(self, out: Out) -> list[PeerId]:
+    def waits_for(self, out: Out) -> list[PeerId]:
         return [peer for peer in out.others if peer not in self.reached]

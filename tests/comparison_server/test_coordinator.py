@@ -132,7 +132,7 @@ def test_reports_of_strangers_count_for_nothing():
 def test_the_handshake_ends_in_time_and_says_who_lacks_whom():
     led = Led().to(HANDSHAKE)
     led.report(Reached, "p0")
-    led.report(Counts, "p1", phase="handshake", lacks=["p2"])
+    led.report(Counts, "p1", phase="handshake", waits_for=["p2"])
     led.wait(DEADLINES.handshake_s)
     assert led.phase == HANDSHAKE
     led.wait(1)

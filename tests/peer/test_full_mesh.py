@@ -43,10 +43,10 @@ def test_wants_a_pair_with_everybody_else():
 
 def test_says_once_that_all_are_reached():
     _, stack, _, becomes_ready = stack_of((0, 1, 2))
-    assert stack.lacks() == [1, 2]
-    assert becomes_ready(2) == [] and stack.lacks() == [1]
+    assert stack.waits_for() == [1, 2]
+    assert becomes_ready(2) == [] and stack.waits_for() == [1]
     assert becomes_ready(2) == []  # counted once
-    assert becomes_ready(1) == [GroupReady()] and stack.lacks() == []
+    assert becomes_ready(1) == [GroupReady()] and stack.waits_for() == []
     assert becomes_ready(1) == []
 
 

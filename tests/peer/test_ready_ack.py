@@ -43,7 +43,7 @@ def test_all_pairs_become_ready():
     table = table_of(peers=5).start().settle()
     assert ready(table) == [0, 1, 2, 3, 4]
     assert not any(stack.layer("ready_ack").shut for stack in table.stacks)  # from here on packets pass it by
-    assert all(len(table.told(me, GroupReady)) == 1 and not table.stacks[me].lacks() for me in range(5))
+    assert all(len(table.told(me, GroupReady)) == 1 and not table.stacks[me].waits_for() for me in range(5))
 
 
 @pytest.mark.parametrize("fates", "x xx xxxxxxxx .x .xx x.x.x xx.xx 2222222 2x2x2 < <<<< 2<x<2".split())
@@ -64,11 +64,11 @@ def test_members_are_counted_and_not_messages():
     """However often one member says READY and acknowledges, the other is missing."""
     table = table_of(peers=3, fates={(2, 0): "x" * 1000, (0, 2): "x" * 1000, (0, 1): "2" * 9, (1, 0): "2" * 9})
     table.start().pass_time(5.0)
-    assert ready(table) == [1] and table.stacks[0].lacks() == [2]
+    assert ready(table) == [1] and table.stacks[0].waits_for() == [2]
     for _ in range(5):
         for _, packet in table.sent_by(1, Ready) + table.sent_by(1, HandshakeAck):
             table.arrive(0, 1, packet)
-    assert ready(table) == [1] and table.stacks[0].lacks() == [2]
+    assert ready(table) == [1] and table.stacks[0].waits_for() == [2]
 
 
 def test_a_late_ready_is_confirmed():
@@ -108,7 +108,7 @@ def test_nonces_differ_by_pair_and_by_life():
 
 def test_who_was_told_another_run_is_refused():
     table = table_of(digests=[7, 8]).start().pass_time(5.0)
-    assert ready(table) == [] and table.stacks[0].lacks() == [1]
+    assert ready(table) == [] and table.stacks[0].waits_for() == [1]
     for me in (0, 1):
         (refused,) = table.told(me, PairRefused)  # said once, however often it tries
         assert refused.peer == 1 - me
@@ -118,8 +118,8 @@ def test_who_was_told_another_run_is_refused():
 
 def test_one_odd_member_does_not_keep_the_others_apart():
     table = table_of(peers=3, digests=[7, 7, 8]).start().pass_time(5.0)
-    assert table.stacks[0].lacks() == table.stacks[1].lacks() == [2]
-    assert table.stacks[2].lacks() == [0, 1]
+    assert table.stacks[0].waits_for() == table.stacks[1].waits_for() == [2]
+    assert table.stacks[2].waits_for() == [0, 1]
 
 
 def test_the_digest_is_that_of_the_settings():

@@ -60,10 +60,10 @@ def test_counts_of_who_has_done_nothing_yet():
 
 def test_counts_say_how_far_it_is():
     session = running()
-    assert session.counts() == Counts("r1", RUNNING, lacks=["p1"])
+    assert session.counts() == Counts("r1", RUNNING, waits_for=["p1"])
     effects = session.host.step([TimerFired("steady", "gap")], 6.0)
     assert {type(effect) for effect in effects} >= {RecordMulticast, Transmit, Deliver}
-    assert session.counts() == Counts("r1", RUNNING, asked=1, delivered=1, held={"unacknowledged": 1}, lacks=["p1"])
+    assert session.counts() == Counts("r1", RUNNING, asked=1, delivered=1, held={"unacknowledged": 1}, waits_for=["p1"])
     session.host.step([TimerFired("steady", "gap")], 7.0)
     assert session.counts().asked == 2 and session.counts().ended and not session.counts().drained
 
@@ -98,7 +98,7 @@ def test_one_run_at_a_time():
     session.on_command(Close("r1"), 7.0)
     before = session.host
     assert type(session.on_command(Prepare("r2", 0, WIRE), 8.0)[0]) is Play
-    assert session.host is not before and session.counts() == Counts("r2", HANDSHAKE, lacks=["p1"])
+    assert session.host is not before and session.counts() == Counts("r2", HANDSHAKE, waits_for=["p1"])
 
 
 @pytest.mark.parametrize("command", [Release("r0"), Close("r0")])

@@ -33,7 +33,7 @@ ITEMS = [
     Stop("enough"),
     Hello("ana", "lab", "ff00", "3.10.2", "r1", "running"),
     Reached("r1"),
-    Counts("r1", "running", 10, 7, True, False, {"in the queue": 3}, ["bob"]),
+    Counts("r1", "running", 10, 7, 2, True, False, {"in the queue": 3}, ["bob"]),
     Rejected("r1", "busy", "ana is busy with run r0"),
     Sealed("r1", {"trace-2.bin": [4096, "ab12"]}, {"datagrams": 5}),
     Chunk("r1", "trace-2.bin", 0, "ab12"),

@@ -440,12 +440,12 @@ def test_layers_by_name_what_they_hold_and_lack(told):
         def held(self):
             return {f"in {self.name}": 3}
 
-        def lacks(self, out):
+        def waits_for(self, out):
             return [2, 1] if self.name == "low" else [2]
 
     low, high = Holding("low", told), Holding("high", told)
     stack = Stack([low, high], 0, MEMBERS)
     assert stack.layer("high") is high
-    assert stack.held() == {"in low": 3, "in high": 3} and stack.lacks() == [1, 2]
+    assert stack.held() == {"in low": 3, "in high": 3} and stack.waits_for() == [1, 2]
     empty = Stack([diarist("one", told)], 0, MEMBERS)
-    assert empty.held() == {} and empty.lacks() == []
+    assert empty.held() == {} and empty.waits_for() == []
