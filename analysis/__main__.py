@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from peer.drivers.program import loading
+
+    loading()
+
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,16 +22,21 @@ from analysis.report import report as sections_of
 from comparison_server import face
 from peer.core.errors import HELD, SettingsError
 
-app = typer.Typer(
-    help="What runs left in their folders: a report of them, and their logs in other forms.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-OutOption = Annotated[Path | None, typer.Option("--out", help="file to write or replace (default: standard output)")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="file to write or replace (default, or -: standard output)")
+]
 PartialOption = Annotated[bool, typer.Option("--partial", help="take a run that did not come to its end, too")]
+
+
+@app.callback(invoke_without_command=True)
+def analysis(context: typer.Context) -> int:
+    """What runs left in their folders: a report of them, and their logs in other forms.
+
+    Example: python -m analysis report runs/demo-*
+    """
+    return face.help_unless_command(context)
 
 
 @app.command()
@@ -65,10 +75,10 @@ def export(
         raise SettingsError(f"unknown form {to!r}; known are {', '.join(exporters.EXPORTERS)}", path="--to")
     if sends is not None and to not in exporters.SENDS:
         raise SettingsError(f"{to} has no second file; {', '.join(exporters.SENDS)} has one", path="--sends")
-    if sends is not None and out is not None and sends.resolve() == out.resolve():
+    if sends is not None and (out or output.STDOUT).resolve() == sends.resolve():
         raise SettingsError("one file cannot hold both; name another than --out", file=str(sends), path="--sends")
     run = load(folder, partial=partial)
-    quiet = out is None and sys.stdout.isatty()  # then the lines themselves show how far it is
+    quiet = out in (None, output.STDOUT) and sys.stdout.isatty()  # then the lines themselves show how far it is
     output.write(_told(exporters.EXPORTERS[to](run), sum(peer.delivered for peer in run.peers), quiet), out)
     if sends is not None:
         output.write(exporters.SENDS[to](run), sends)

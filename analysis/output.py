@@ -10,9 +10,12 @@ from pathlib import Path
 from peer.core.errors import SettingsError
 
 
+STDOUT = Path("-")  # as a name on a command line
+
+
 def write(parts: Iterable[bytes], out: Path | None) -> None:
-    """Write the parts of a file one after the other; None: to standard output, for as long as somebody reads it."""
-    if out is None:
+    """Write the parts of a file one after the other; None or `-`: to standard output, while somebody reads it."""
+    if out is None or out == STDOUT:
         _print(parts)
     elif out.is_dir():
         raise SettingsError("expected a file, found a folder", file=str(out))

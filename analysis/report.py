@@ -22,6 +22,7 @@ from analysis.tables import comparison
 from comparison_server.finding import Finding
 from comparison_server.rounds import Rounds
 from comparison_server.verdict import Verdict, describe
+from peer.stacks import WORKLOADS
 
 SHOWN_BEFORE, SHOWN_AFTER = 2, 7  # positions around the first one at which the logs part
 MOST_COLUMNS = 8  # of logs side by side
@@ -78,13 +79,15 @@ def _facts(run: Run) -> dict[str, str]:
     if network.jitter_ms:
         faults.append(f"jitter up to {network.jitter_ms:g} ms")
     where = dict.fromkeys(settings.regions)
+    sized = getattr(WORKLOADS.get(workload.kind), "sized", True)
+    size = f" of {workload.size_bytes} bytes" if sized else ""
     return {
         "ordering": run.title,
         "scenario": str(scenario.get("name", UNKNOWN)),
         "world": str(run.scenario.get("world", UNKNOWN)),
         "seed": settings.seed,
         "peers": f"{len(run.peers)} in {', '.join(where)}",
-        "workload": f"{workload.kind}, {workload.messages} messages of {workload.size_bytes} bytes each",
+        "workload": f"{workload.kind}, {workload.messages} messages{size} each",
         "network": f"{scenario.get('planet', UNKNOWN)}{''.join(f', {fault}' for fault in faults)}",
         "commit": str(run.scenario.get("commit") or UNKNOWN)[:12],
         "python": f"{versions.get('python', UNKNOWN)} on {versions.get('platform', UNKNOWN)}",
@@ -169,6 +172,7 @@ def _verdict_of(document: Mapping[str, Any]) -> Verdict:
             for name, each in document["properties"].items()
         },
         sorted_at_the_end=[label for label, share in on_time.items() if share == 0 and (messages or 0) > 1],
+        replicas=document.get("replicas"),
     )
 
 

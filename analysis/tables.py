@@ -14,7 +14,11 @@ COST = "datagrams per delivery"
 def comparison(verdicts: Iterable[Mapping[str, Any]], measures: Iterable[Mapping[str, Any]]) -> Table:
     """One row a run: how disordered it was, whether it kept its promises, what it cost."""
     table = Table(title="In what order did everybody see the messages?", title_justify="left")
+    verdicts = list(verdicts)
+    repeated = any(verdict.get("repeat") is not None for verdict in verdicts)
     table.add_column("ordering")
+    if repeated:
+        table.add_column("repeat", justify="right")
     table.add_column("out-of-order rounds", justify="right")
     table.add_column("complete", justify="center")
     table.add_column("promised properties")
@@ -25,6 +29,7 @@ def comparison(verdicts: Iterable[Mapping[str, Any]], measures: Iterable[Mapping
         per = measure.get("totals", {}).get("datagrams_sent_per_delivery")
         table.add_row(
             name,
+            *([str(verdict.get("repeat") or 0)] if repeated else []),
             _rounds(verdict),
             {True: "yes", False: "[red]no[/]", None: "?"}[verdict["complete"]],
             _promised(verdict),

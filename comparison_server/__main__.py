@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import select
+if __name__ == "__main__":
+    from peer.drivers.program import loading
+
+    loading()
+
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.markup import escape
 
 from comparison_server import face
 from comparison_server.judge import judge
-from comparison_server.run_folder import MOST_MESSAGES
-from comparison_server.service import PORT, Progress, Service
+from comparison_server.live import LiveRun
+from comparison_server.prompt import answers, ask, named
+from comparison_server.service import PORT, Interrupted, Service
 from comparison_server.verdict import describe
 from experiments.local import LOOPBACK, LocalCluster
 from experiments.play import Ended, Planned, header_of, play
 from experiments.scenario import Scenario, load, orderings, override, resolve, seed_text
+from experiments.written import BOUNDS, most_messages
 from group_manager.service import PORT as MANAGER_PORT
-from peer.core.errors import HELD, SettingsError
+from peer.core.errors import HELD, INTERRUPTED, UNFINISHED, LabError, RunError, SettingsError
 from peer.drivers.control import parse_endpoint, read_key
+from peer.drivers.program import say
 from peer.stacks import ORDERINGS, promised
 
-PROMPT = "Messages per peer (0 ends everything): "
 FEWEST_PEERS = 2  # to wait for where nobody says how many
+MOST_PEERS = int(BOUNDS["peers"][1])
+HOW_TO_END = "[dim]Ctrl-C ends this run; pressed again, it ends everything[/]"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(judge)
@@ -39,11 +45,18 @@ app.command()(judge)
 @app.callback(invoke_without_command=True)
 def interactive(
     context: typer.Context,
-    peers: Annotated[int | None, typer.Option(min=1, help="wait for so many peers (as many as --spawn, or 2)")] = None,
-    spawn: Annotated[int | None, typer.Option(min=1, help="start a group manager and so many peers here")] = None,
+    peers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PEERS, help="wait for so many peers (as many as --spawn, or 2)")
+    ] = None,
+    spawn: Annotated[
+        int | None, typer.Option(min=1, max=MOST_PEERS, help="start a group manager and so many peers here")
+    ] = None,
     ordering: Annotated[str, typer.Option(metavar="NAME[:VARIANT]", help=", ".join(ORDERINGS))] = "unordered",
     messages: Annotated[int | None, typer.Option(min=0, help="answer the question once and end after that run")] = None,
-    manager: Annotated[str, typer.Option(metavar="HOST:PORT", help="group manager (port 5680)")] = "",
+    manager: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="group manager (127.0.0.1:5680); with --spawn: where it is to listen"),
+    ] = "",
     bind: Annotated[str, typer.Option(metavar="HOST:PORT", help="TCP address to listen on (0.0.0.0:5678)")] = "",
     advertise: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="address under which peers reach this server, where it differs")
@@ -51,7 +64,7 @@ def interactive(
     group: Annotated[str, typer.Option(help="lead the peers of this group")] = "",
     key: Annotated[Path | None, typer.Option(help="the lab's key (.lab/key, made on first use)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="the same seed, the same chance")] = 1,
-    wait_s: Annotated[float, typer.Option(help="how long to wait for peers")] = 600.0,
+    wait_s: Annotated[float, typer.Option(min=0, help="how long to wait for peers")] = 600.0,
     out: Annotated[Path, typer.Option(help="where run folders are made")] = Path("runs"),
 ) -> int:
     """Lead runs of the peers that connect, and compare in which order each of them delivered.
@@ -67,9 +80,14 @@ def interactive(
     if spawn is not None and peers not in (None, spawn):
         raise SettingsError(f"--spawn {spawn} starts all the peers that there are, but --peers says {peers}")
     expected = peers or spawn or FEWEST_PEERS
-    if messages is not None and messages > (most := _most_messages(expected)):
+    if messages is not None and messages > (most := most_messages(expected)):
         raise SettingsError(f"expected 0 to {most:,}, found {messages:,}", path="--messages")
-    plan = Plan(*_one(ordering), load("lan" if spawn is None else "wan-3-sites"), seed, spawn is not None)
+    plan = Plan(
+        *orderings(ordering, ORDERINGS, several=False)[0],
+        load("lan" if spawn is None else "wan-3-sites"),
+        seed,
+        spawn is not None,
+    )
     plan.next(expected, messages or 0)  # what cannot be run is said before anything starts
     with _served(spawn, manager, bind, advertise, group, key) as server:
         lead = Lead(server, plan, peers or spawn, wait_s, out)
@@ -99,6 +117,10 @@ class Plan:
         return Planned(scenario, self.ordering, self.variant, self.runs or None, world, settings)
 
 
+class TooFew(RunError):
+    """Of the peers that were started here too few are left for another run."""
+
+
 @dataclass
 class Lead:
     """Leads the peers through runs, as the operator asks for them."""
@@ -108,101 +130,132 @@ class Lead:
     peers: int | None  # how many are wanted; None: all that are here
     wait_s: float
     out: Path
+    gone: dict[str, str] = field(default_factory=dict)  # of the peers started here: how they ended
+    last: tuple[str, ...] = ()  # who took part in the last run
+    pressed: bool = False  # Ctrl-C, while a run went on
 
     @property
     def service(self) -> Service:
         """Where the peers are connected."""
         return self.server if isinstance(self.server, Service) else self.server.service
 
+    def ask_and_run(self) -> int:
+        """Ask and run until the answer is 0; the exit code of the worst run. Ctrl-C ends everything too."""
+        lines, worst = answers(), HELD
+        try:
+            while True:
+                self._wanted()  # tells who is gone
+                print(f"\nPeers: {named(list(self.service.peers))}", flush=True)
+                messages = ask(lines, self.service, lambda: most_messages(len(self.service.peers)))
+                if not messages:
+                    break
+                worst = max(worst, self._wait_and_run(messages))
+        except TooFew as error:
+            say(str(error))
+            worst = max(worst, error.exit_code)
+        except KeyboardInterrupt:
+            worst = INTERRUPTED
+        self.end()
+        return worst
+
     def wait(self) -> None:
-        """Until enough peers are here."""
-        count = self.peers or FEWEST_PEERS
+        """Until as many peers are here as are wanted."""
         with Console(stderr=True).status("waiting for peers") as status:
 
             def tell(here: list[str], lacking: int) -> None:
-                status.update(f"{len(here)} of {count} peers are here ({', '.join(here) or 'none'}), {lacking} missing")
+                missing = [name for name in self.last if name not in here]
+                who = f": {named(missing)}" if missing else ""
+                so_far = f"{len(here)} of {count} peers are here ({named(here)}), {lacking} missing{who}"
+                status.update(f"{escape(so_far)}; Ctrl-C ends the waiting")
 
-            self.server.wait_for_peers(count, self.wait_s, tell)
-
-    def ask_and_run(self) -> int:
-        """Ask and run until the answer is 0; the exit code of the worst run."""
-        answers, worst = Answers(self.service), HELD
-        while messages := self._ask(answers):
-            self.wait()
-            worst = max(worst, self.run(messages))
-        return max(worst, self.end())
+            while True:
+                count, gone = self._wanted(), self.gone
+                try:
+                    self.server.wait_for_peers(count, self.wait_s, tell)
+                    return
+                except RunError:
+                    self._wanted()
+                    if self.gone == gone:  # else it is now known who will not come back
+                        raise
 
     def run(self, messages: int) -> int:
         """One run of the peers that are here; its exit code."""
-        names = tuple(self.service.peers)[: self.peers]
-        planned = self.plan.next(len(names), messages)
-        planned = replace(planned, settings=replace(planned.settings, members=names))
+        self.last, self.pressed = tuple(self.service.peers)[: self.peers], False
+        planned = self.plan.next(len(self.last), messages)
+        planned = replace(planned, settings=replace(planned.settings, members=self.last))
         self.plan.runs += 1
         code = HELD
         for played in play([planned], self._world, self.out):
             print(describe(played.verdict))
+            if self.last != tuple(f"p{number}" for number in range(len(self.last))):
+                known_as = ", ".join(f"{number} is {name}" for number, name in enumerate(self.last))
+                print(f"The verdict calls the peers by their numbers: {known_as}.")
             print(f"The run is in {played.folder}", flush=True)
             if played.error is not None:
-                face.say(str(played.error))
+                say(str(played.error))
             code = played.exit_code
         return code
 
     def end(self) -> int:
         """Peers first, then the group manager; this server comes last."""
-        if left := self.service.end_all():
-            face.say(f"told to end, and still here: {', '.join(left)}")
-        self.service.end_manager()
+        here = list(self.service.peers)
+        left = self.service.end_all()
+        print(f"The peers have ended: {named([name for name in here if name not in left])}.", flush=True)
+        if left:
+            say(f"told to end, and still here: {named(left)}")
+        ended = self.service.end_manager()
+        print("The group manager has ended." if ended else "There is no group manager that could be told to end.")
+        print("The comparison server ends.", flush=True)
         return HELD
 
-    def _ask(self, answers: Answers) -> int:
-        """A number of messages; 0 also if nobody is there to answer."""
-        print(f"\nPeers: {', '.join(self.service.peers) or 'none'}")
-        while True:
-            print(PROMPT, end="", flush=True)
-            answer = answers.line()
-            if answer is None:
-                print()
-                return 0
-            found, most = answer.strip()[:40], _most_messages(len(self.service.peers))
-            try:
-                messages = int(answer)
-            except ValueError:
-                print(f"Expected a whole number, found {found!r}.")
-                continue
-            if 0 <= messages <= most:
-                return messages
-            print(f"Expected 0 to {most:,}, found {found}.")
+    def _wait_and_run(self, messages: int) -> int:
+        """A run that ends before its time ends alone: more can be asked for."""
+        try:
+            self.wait()
+        except TooFew:
+            raise
+        except RunError as error:
+            say(str(error))
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("No more waiting, and no run.")
+            return HELD
+        try:
+            return self.run(messages)
+        except Interrupted:
+            return UNFINISHED
+        except KeyboardInterrupt:
+            if self.pressed:  # for the second time
+                raise
+            print("Interrupted before the run was judged; what there is of it is kept.")
+            return UNFINISHED
+        except LabError as error:
+            say(str(error))
+            return error.exit_code
+
+    def _wanted(self) -> int:
+        """How many peers a run is to have. Who of those started here has died is told once, and will not come back."""
+        if isinstance(self.server, Service):
+            return self.peers or FEWEST_PEERS
+        deaths, all_of_them = self.server.deaths, len(self.server.names)
+        left = all_of_them - len(deaths)
+        for name in [name for name in deaths if name not in self.gone]:
+            print(f"{deaths[name]}; it is gone for good, and {left} of {all_of_them} peers are left.", flush=True)
+        self.gone = deaths
+        if left < (least := min(FEWEST_PEERS, all_of_them)):
+            raise TooFew("wait", list(deaths), f"{left} of {all_of_them} peers are left, and a run needs {least}")
+        return left
 
     def _world(self, planned: Planned, folder: Path) -> Ended:
         settings = planned.settings
         agreement = "agreement" in promised(settings)
-        with _bar(len(settings.members) ** 2 * settings.workload.messages) as show:
-            outcome = self.server.run(settings, agreement, header_of(planned), folder, show)
+        try:
+            with LiveRun(HOW_TO_END) as live:
+                outcome = self.server.run(settings, agreement, header_of(planned), folder, live.show)
+        except KeyboardInterrupt:
+            self.pressed = True
+            raise
         return Ended(outcome.error, {"peers": outcome.measures})
-
-
-class Answers:
-    """Lines from standard input; the service goes on while they are waited for."""
-
-    def __init__(self, service: Service) -> None:
-        self._service, self._read = service, b""
-
-    def line(self) -> str | None:
-        """The next line; None after the last."""
-        while b"\n" not in self._read:
-            self._service.poll()
-            try:
-                if not select.select([0], [], [], 0)[0]:
-                    continue
-                data = os.read(0, 4096)
-            except OSError:  # there is no standard input
-                data = b""
-            if not data:
-                rest, self._read = self._read, b""
-                return rest.decode(errors="replace") or None
-            self._read += data
-        line, _, self._read = self._read.partition(b"\n")
-        return line.decode(errors="replace")
 
 
 @contextmanager
@@ -213,14 +266,19 @@ def _served(
     if spawn is not None:
         if advertise or group:
             raise SettingsError("--advertise and --group are for peers that come from elsewhere, not for --spawn")
-        ends = [parse_endpoint(end) if end else LOOPBACK for end in (bind, manager)]
-        with LocalCluster(spawn, key=key, bind=ends[0], manager_bind=ends[1]) as cluster:
+        listen = parse_endpoint(bind, port=PORT, path="--bind") if bind else LOOPBACK
+        at = parse_endpoint(manager, port=MANAGER_PORT, path="--manager") if manager else LOOPBACK
+        with ExitStack() as stack:
+            with Console(stderr=True).status(f"starting {spawn} peers"):
+                cluster = stack.enter_context(LocalCluster(spawn, key=key, bind=listen, manager_bind=at))
+            if manager:
+                print("The group manager listens on {}:{}".format(*cluster.manager), flush=True)
             _announce(cluster.service)
             yield cluster
         return
-    listen = parse_endpoint(bind or "0.0.0.0", port=PORT)
-    at = parse_endpoint(manager or "127.0.0.1", port=MANAGER_PORT)
-    seen_as = parse_endpoint(advertise, port=PORT) if advertise else None
+    listen = parse_endpoint(bind or "0.0.0.0", port=PORT, path="--bind")
+    at = parse_endpoint(manager or "127.0.0.1", port=MANAGER_PORT, path="--manager")
+    seen_as = parse_endpoint(advertise, port=PORT, path="--advertise") if advertise else None
     with Service(listen, read_key(key), manager=at, group=group, advertise=seen_as) as service:
         _announce(service)
         yield service
@@ -228,34 +286,6 @@ def _served(
 
 def _announce(service: Service) -> None:
     print("The comparison server listens on {}:{}".format(*service.endpoint), flush=True)
-
-
-@contextmanager
-def _bar(deliveries: int) -> Iterator[Callable[[Progress], None]]:
-    """Shows on a terminal how far a run is."""
-    console = Console(stderr=True)
-    columns = (BarColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("handshake", total=deliveries)
-
-        def show(progress: Progress) -> None:
-            waits = f", waiting for {', '.join(progress.waiting_for)}" if progress.waiting_for else ""
-            bar.update(task, completed=progress.delivered, description=progress.phase + waits)
-
-        yield show
-
-
-def _most_messages(peers: int) -> int:
-    """What each of so many may multicast: the log of one holds what all of them did."""
-    return MOST_MESSAGES // max(1, peers)
-
-
-def _one(text: str) -> tuple[str, str | None]:
-    """The ordering and the variant that --ordering names."""
-    chosen = orderings(text, ORDERINGS)
-    if len(chosen) != 1:
-        raise SettingsError(f"--ordering: one ordering at a time, found {len(chosen)}")
-    return chosen[0]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ ends with the event it waits for or with a named timeout that says who is missin
 
     idle -> handshake -> send -> drain -> upload -> done
 
-A run that cannot finish is still closed and collected; its error is kept beside it.
+A run that cannot finish is still closed and collected; its error is kept beside it. Nothing
+about a run exists only here: one that was begun by a server that is no more is found by what
+its sessions tell, and can be taken up.
 """
 
 from __future__ import annotations
@@ -15,12 +17,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peer import session
-from peer.core.commands import Close, Command, ControlReport, Counts, Prepare, Reached, Rejected, Release, Sealed
-from peer.core.errors import RunError
-from peer.core.settings import RunSettings
+from peer.core.commands import (
+    Close,
+    Collected,
+    Command,
+    ControlReport,
+    Counts,
+    Describe,
+    Described,
+    Prepare,
+    Reached,
+    Rejected,
+    Release,
+    Sealed,
+)
+from peer.core.errors import LabError, RunError
+from peer.core.settings import RunSettings, from_json
 
 LEAST_QUIET_S = 2.0  # nothing moved for so long, or for ten round trips: it has come to rest
 LOST_S = 10.0  # a session without connection for so long is lost
+STILL_S = 3.0  # who has not looked at the time for so long stood still itself, and must not blame others
 NOTHING_TO_COLLECT = ("unknown run", "no such log")  # with these a session refuses to seal or to send its logs
 
 IDLE, HANDSHAKE, SEND, DRAIN, UPLOAD, DONE = "idle", "handshake", "send", "drain", "upload", "done"
@@ -37,14 +53,28 @@ class Member:
     sealed: Sealed | None = None
     collected: bool = False
     gone_since: float | None = None
+    heard: float = 0.0  # when it last said something
     lost: bool = False
+
+
+@dataclass
+class Found:
+    """A run that is not led from here, as its sessions describe it."""
+
+    run: str
+    settings: RunSettings
+    header: dict[str, Any]
+    wire: dict[str, Any]  # the settings as the peers got them
+    counts: dict[str, Counts] = field(default_factory=dict)  # by name of a session that plays it
 
 
 @dataclass
 class Coordinator:
     """Leads one run after another over the sessions that are there."""
 
-    present: dict[str, None] = field(default_factory=dict)  # names of connected sessions, in order of arrival
+    present: dict[str, str] = field(default_factory=dict)  # connected sessions in order of arrival: name -> incarnation
+    playing: dict[str, str] = field(default_factory=dict)  # what they said they played when they connected
+    found: dict[str, Found] = field(default_factory=dict)  # runs that are not led from here, by run
     phase: str = IDLE
     run: str = ""
     settings: RunSettings | None = None
@@ -55,28 +85,35 @@ class Coordinator:
     moved: float = 0.0  # when a count last changed
     complete: bool = False
     error: RunError | None = None
+    remarks: list[str] = field(default_factory=list)  # what happened that did not keep the run from its end
+    looked: float | None = None  # at the time
     outbox: list[tuple[str, Command]] = field(default_factory=list)
 
     # Who is there.
 
-    def joined(self, name: str, now: float, run: str = "", phase: str = session.IDLE) -> None:
+    def joined(self, name: str, now: float, run: str = "", phase: str = session.IDLE, incarnation: str = "") -> None:
         """A session connected, for the first time or again, and says what it is playing.
 
-        What it missed while it was away is said again. A run that nobody leads any more is closed.
+        What it missed while it was away is said again. Of a run that is not led from here it is to say more.
         """
-        self.present[name] = None
+        self.present[name], self.playing[name] = incarnation, run
         member = self.members.get(name) if self.phase not in (IDLE, DONE) else None
-        if (member is None or run != self.run) and phase not in (session.IDLE, session.CLOSED):
-            self.outbox.append((name, Close(run)))
+        if phase not in session.FREE and (run == self.run) == (member is None):
+            self.outbox.append((name, Close(run)))  # this run is over, or another one is in the way
+        elif member is None and run != self.run and phase not in (session.IDLE, session.COLLECTED):
+            self.outbox.append((name, Describe(run)))
         if member is None:
             return
+        member.heard = now
+        if member.gone_since is not None and run == self.run:
+            self.remarks.append(f"{name} was without connection for {now - member.gone_since:.1f} s.")
         member.gone_since = None
         if run != self.run:
-            self._knows_nothing(member, now)
+            self._knows_nothing(member, incarnation, now)
             return
         member.lost = False
         member.reached = member.reached or phase != session.HANDSHAKE
-        if self.phase == UPLOAD and phase != session.CLOSED:
+        if self.phase == UPLOAD and phase not in session.FREE:
             self.outbox.append((name, Close(run)))
         elif self.phase in (SEND, DRAIN) and phase in (session.HANDSHAKE, session.READY):
             self.outbox.append((name, Release(run)))
@@ -87,29 +124,79 @@ class Coordinator:
         self.present.pop(name, None)
         if name in self.members:
             self.members[name].gone_since = now
+        for found in self.found.values():
+            found.counts.pop(name, None)
 
-    # The run.
+    # A run.
 
     def start(
         self, run: str, settings: RunSettings, agreement: bool, header: dict[str, Any], now: float, wire: Any
     ) -> None:
-        """Freeze the members and have everybody prepare. `wire` is the settings as the peers get them."""
+        """Freeze the members and have everybody prepare. `wire` is the settings as the peers get them.
+
+        A run that was found and not taken up is closed: it would be in the way.
+        """
+        self._lead(run, settings, agreement, header, now, wire)
+        self.outbox.extend((name, Close(found.run)) for found in self.found.values() for name in found.counts)
+        self.found.clear()
+        self.outbox.extend((name, member.prepare) for name, member in self.members.items())
+
+    def known(self) -> list[Found]:
+        """The runs that were found of which all who are here and play them have said how far they are."""
+        return [
+            found
+            for found in self.found.values()
+            if all(name in found.counts for name in self.present if self.playing[name] == found.run)
+        ]
+
+    def take_up(self, run: str, agreement: bool, now: float) -> None:
+        """Lead a run that was found from where it is."""
+        found = self.found.pop(run)
+        self._lead(run, found.settings, agreement, found.header, now, found.wire)
+        for name, counts in found.counts.items():
+            if name in self.members:
+                member = self.members[name]
+                member.counts, member.reached = counts, counts.phase != session.HANDSHAKE
+        phases = {counts.phase for counts in found.counts.values()}
+        self.remarks.append(f"The run was taken up from another comparison server, with {len(found.counts)} peers.")
+        if phases & {session.CLOSED, session.COLLECTED}:
+            self.complete = all(counts.drained for counts in found.counts.values())
+            if not self.complete:
+                self.error = RunError(UPLOAD, [], "the run had been closed before everybody was done")
+            self._close(now)
+        elif phases & {session.RUNNING, session.DRAINED}:
+            self._release(now)
+        for member in self.members.values():
+            if member.name in self.present and self.playing[member.name] != run:
+                self._knows_nothing(member, self.present[member.name], now)
+        self._advance(now)
+
+    def _lead(
+        self, run: str, settings: RunSettings, agreement: bool, header: dict[str, Any], now: float, wire: Any
+    ) -> None:
         assert self.phase in (IDLE, DONE), f"a run is in phase {self.phase}"
         self.run, self.settings, self.agreement = run, settings, agreement
+        known = {name: self.present[name] for name in settings.members if self.present.get(name)}
         self.members = {
-            name: Member(name, Prepare(run, me, wire, header), gone_since=None if name in self.present else now)
+            name: Member(
+                name,
+                Prepare(run, me, wire, header, known),
+                gone_since=None if name in self.present else now,
+                heard=now,
+            )
             for me, name in enumerate(settings.members)
         }
-        self.error, self.complete = None, False
-        self.started = now
+        self.error, self.complete, self.remarks = None, False, []
+        self.started = self.looked = now
         self._enter(HANDSHAKE, now)
-        self.outbox.extend((name, member.prepare) for name, member in self.members.items())
 
     def on_report(self, name: str, report: ControlReport, now: float) -> None:
         """A session says something."""
         member = self.members.get(name)
-        if member is None or getattr(report, "run", "") != self.run:
+        if member is None or report.run != self.run or self.phase in (IDLE, DONE):
+            self._on_other_run(name, report)
             return
+        member.heard = now
         kind = type(report)
         if kind is Reached:
             member.reached = True
@@ -117,12 +204,14 @@ class Coordinator:
             if report != member.counts and self.phase != UPLOAD:
                 self.moved = now
             member.counts = report
+            member.reached = member.reached or report.phase != session.HANDSHAKE
         elif kind is Sealed:
             if member.sealed is None:
                 self.moved = now
             member.sealed = report
         elif kind is Rejected and self.phase in (HANDSHAKE, SEND, DRAIN):
-            self._fail(RunError(self.phase, [name], report.sentence), now)
+            undone = "" if self.phase == HANDSHAKE else f", in phase {self.phase}, {self._unfinished(member)}"
+            self._fail(RunError(self.phase, [name], report.sentence + undone), now)
         elif kind is Rejected and report.code in NOTHING_TO_COLLECT:
             self.lose(name, report.sentence, now)
         self._advance(now)
@@ -134,6 +223,7 @@ class Coordinator:
     def collected(self, name: str, now: float) -> None:
         """The logs of this session are all here."""
         self.members[name].collected = True
+        self.outbox.append((name, Collected(self.run)))
         self.moved = now
         self._advance(now)
 
@@ -143,7 +233,7 @@ class Coordinator:
         if member.lost or member.collected or self.phase in (IDLE, DONE):
             return
         member.lost, self.complete = True, False
-        error = RunError(self.phase, [name], sentence)
+        error = RunError(self.phase, [name], f"{sentence}, in phase {self.phase}, {self._unfinished(member)}")
         if self.phase == UPLOAD:
             self.error = self.error or error
             self._advance(now)
@@ -152,13 +242,30 @@ class Coordinator:
 
     def tick(self, now: float) -> None:
         """Time passed."""
+        self._account_for_a_standstill(now)
         for member in self.members.values():
             if member.gone_since is not None and now - member.gone_since > LOST_S:
-                why = f"no connection for {LOST_S:g} s"
-                self.lose(member.name, f"{member.name} was lost in phase {self.phase}: {why}", now)
+                self.lose(member.name, f"{member.name} has had no connection for {LOST_S:g} s", now)
+            elif self.phase in (SEND, DRAIN) and now - member.heard > self.settings.deadlines.drain_s:
+                silent_s = self.settings.deadlines.drain_s
+                self.lose(member.name, f"{member.name} is connected, but has said nothing for {silent_s:g} s", now)
         self._advance(now)
         if self.phase in (HANDSHAKE, SEND, DRAIN, UPLOAD):
             self._check_time(now)
+
+    def _account_for_a_standstill(self, now: float) -> None:
+        """Who did not look at the time cannot say that others were late."""
+        still_s = 0.0 if self.looked is None else now - self.looked
+        self.looked = now
+        if still_s > STILL_S and self.phase not in (IDLE, DONE):
+            self.remarks.append(f"The comparison server stood still for {still_s:.1f} s.")
+            self.began += still_s
+            self.started += still_s
+            self.moved += still_s
+            for member in self.members.values():
+                member.heard += still_s
+                if member.gone_since is not None:
+                    member.gone_since += still_s
 
     def interrupt(self, now: float) -> None:
         """The operator has had enough: close and collect what there is."""
@@ -173,6 +280,12 @@ class Coordinator:
         late = RunError(UPLOAD, names, f"the logs of {', '.join(names)} did not come in time")
         self.error = self.error or error or late
         self.complete = False
+        self._enter(DONE, now)
+
+    def abandon(self, error: RunError, now: float) -> None:
+        """Somebody else leads this run from now on: say nothing more about it."""
+        self.outbox.clear()
+        self.error, self.complete = self.error or error, False
         self._enter(DONE, now)
 
     def take(self) -> list[tuple[str, Command]]:
@@ -194,8 +307,7 @@ class Coordinator:
 
     def _advance(self, now: float) -> None:
         if self.phase == HANDSHAKE and not self.waiting_for():
-            self._command_all(Release(self.run))
-            self._enter(SEND, now)
+            self._release(now)
         if self.phase == SEND and not self.waiting_for():
             self._enter(DRAIN, now)
         if self.phase == DRAIN:
@@ -234,20 +346,35 @@ class Coordinator:
         what = f"the {self.phase} did not end in time" if late else f"the deadline passed in phase {self.phase}"
         return RunError(self.phase, names, f"{what}: " + "; ".join(self._lacking(self.members[name]) for name in names))
 
+    def _unfinished(self, member: Member) -> str:
+        """What a session leaves undone that is lost in the present phase."""
+        if self.phase == UPLOAD:
+            return "before its logs were here"
+        if self.phase == HANDSHAKE:
+            return "before everybody had reached everybody"
+        delivered = member.counts.delivered if member.counts else 0
+        return f"with {delivered} of {self._asked()} messages delivered"
+
+    def _asked(self) -> int:
+        return sum(member.counts.asked for member in self.members.values() if member.counts)
+
     def _lacking(self, member: Member) -> str:
         counts = member.counts
         if counts is None:
             return f"{member.name} has reported nothing"
         if self.phase == HANDSHAKE:
             return f"{member.name} has not reached {', '.join(counts.waits_for) or 'everybody'}"
-        sent = sum(other.counts.asked for other in self.members.values() if other.counts)
         held = ", ".join(f"{amount} {what}" for what, amount in counts.held.items())
         waits = ", ".join(name for name in counts.waits_for if name != member.name)
         return (
-            f"{member.name} delivered {counts.delivered} of {sent}"
+            f"{member.name} delivered {counts.delivered} of {self._asked()}"
             + (f" ({held})" if held else "")
             + (f" and waits for {waits}" if waits else "")
         )
+
+    def _release(self, now: float) -> None:
+        self._command_all(Release(self.run))
+        self._enter(SEND, now)
 
     def _fail(self, error: RunError, now: float) -> None:
         self.error = self.error or error
@@ -257,13 +384,29 @@ class Coordinator:
         self._command_all(Close(self.run))
         self._enter(UPLOAD, now)
 
-    def _knows_nothing(self, member: Member, now: float) -> None:
-        """A session that plays another run or none: it came late, or its process was started anew."""
-        if self.phase == HANDSHAKE:
+    def _on_other_run(self, name: str, report: ControlReport) -> None:
+        """A session speaks of a run that is not led from here."""
+        kind = type(report)
+        if kind is Described:
+            try:
+                settings = from_json(RunSettings, report.settings)
+                settings.check()
+            except (LabError, TypeError):
+                return  # of another version of this program; a new run will close it
+            self.found.setdefault(report.run, Found(report.run, settings, report.header, report.settings))
+        elif kind is Counts and report.run in self.found:
+            self.found[report.run].counts[name] = report
+
+    def _knows_nothing(self, member: Member, incarnation: str, now: float) -> None:
+        """A session that plays another run or none: it came late, or its process was started anew.
+
+        The others were told which process belongs to the run, and let no other one in.
+        """
+        if self.phase == HANDSHAKE and member.prepare.incarnations.get(member.name, incarnation) == incarnation:
             member.reached = False
             self.outbox.append((member.name, member.prepare))
         else:
-            self.lose(member.name, f"{member.name} was started anew in phase {self.phase}", now)
+            self.lose(member.name, f"{member.name} was started anew", now)
 
     def _enter(self, phase: str, now: float) -> None:
         self.phase = phase

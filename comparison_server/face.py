@@ -10,10 +10,12 @@ import typer
 from typer.exceptions import TyperException
 
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED, LabError
+from peer.drivers.program import loaded, say
 
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run a command line; its exit code. What went wrong is told in one sentence, without a traceback."""
+    loaded()
     for name in ("SIGTERM", "SIGHUP"):  # ended from outside: clean up as after Ctrl-C
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
@@ -34,10 +36,13 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return UNFINISHED
     if code == INTERRUPTED:
-        say("interrupted")
+        print("interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 
-def say(sentence: str) -> None:
-    """Tell the person in front of the terminal, beside whatever goes to standard output."""
-    print(f"error: {sentence}" if sentence != "interrupted" else sentence, file=sys.stderr)
+def help_unless_command(context: typer.Context) -> int:
+    """What a program with commands does when it is given none: it shows which there are."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        return BAD_SETTINGS
+    return HELD

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
+from comparison_server import replicas
 from comparison_server import verdict as verdicts
 from comparison_server.evidence import Evidence, EvidenceError
 from comparison_server.properties import PROPERTIES
-from comparison_server.run_folder import facts_of, is_trace, load_run, load_traces
+from comparison_server.run_folder import PARTIAL, facts_of, is_trace, load_run, load_traces, missing
 from comparison_server.text_logs import load_text
 from peer.core.errors import SettingsError
+from peer.drivers.program import say
 
 
 def judge(
@@ -34,18 +36,29 @@ def judge(
 
     A log is a text file with a row sender,number for each delivery, in order; the sender is any text, the number an
     integer. A row send,number says where the process multicast a message of its own. An export of this project and a
-    run folder can be judged too.
+    run folder can be judged too; a run that did not come to its end is judged by what there is of it.
 
     Example: python -m comparison_server judge ana=ana.csv bob=bob.csv --expect total,agreement
 
-    Ends with 0, with 1 if an expected property does not hold, with 2 if a file cannot be read.
+    Ends with 0, with 1 if an expected property does not hold, with 2 if a file is missing or cannot be read.
     """
     expected = {name.strip() for name in expect.split(",") if name.strip()}
     if unknown := sorted(expected - set(PROPERTIES)):
         raise SettingsError(f"there is no property {unknown[0]}; there are {', '.join(PROPERTIES)}", path="--expect")
+    if expect and not expected:
+        raise SettingsError(
+            f"expected properties, found {expect!r}; there are {', '.join(PROPERTIES)}", path="--expect"
+        )
     evidence = load(files, self_delivery=not no_self)
-    facts = facts_of(files[0]) if Path(files[0]).is_dir() else {}
-    verdict = verdicts.judge(evidence, expected, facts, count_inversions=inversions)
+    folder = Path(files[0]) if Path(files[0]).is_dir() else None
+    whole = folder is None or _is_whole(folder)
+    verdict = verdicts.judge(evidence, expected, facts_of(folder) if folder else {}, count_inversions=inversions)
+    if not whole:
+        verdicts.without_an_end(verdict)
+    compared = replicas.of_folder(folder, evidence) if folder else None
+    verdict.replicas = compared and compared.summary
+    for name in (name for name in PROPERTIES if name in expected and verdict.findings[name].holds is None):
+        say(f"whether {name} holds cannot be told: {verdict.findings[name].sentence}", "warning")
     print(json.dumps(verdict.as_dict(), ensure_ascii=False) if as_json else verdicts.describe(verdict))
     return verdicts.exit_code(verdict)
 
@@ -69,6 +82,16 @@ def _load(files: list[tuple[str | None, Path]], self_delivery: bool) -> Evidence
     if strange := [path for label, path in files if label is not None or path not in binary or path.is_dir()]:
         raise EvidenceError(f"{strange[0]} cannot be judged together with trace files or another folder")
     return load_traces(binary)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a run came to its end; what of it is missing is told, or refused where nothing may be."""
+    partial, lacking = (folder / PARTIAL).exists(), ", ".join(missing(folder))
+    if partial:
+        say("this run did not come to its end" + (f"; missing: {lacking}" if lacking else ""), "warning")
+    elif lacking:
+        raise EvidenceError(f"{folder}: missing, though the run came to its end: {lacking}")
+    return not partial
 
 
 def _split(argument: str) -> tuple[str | None, Path]:

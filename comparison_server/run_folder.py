@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,9 @@ assert DELIVERY.itemsize == DELIVERY_RECORD.size and SEND.itemsize == SEND_RECOR
 # More in one file is taken for damage, not for a log: its ids alone would take 4 GB.
 MOST_MESSAGES = 1 << 29
 MOST_PEERS = 1 << 16
+PARTIAL = "partial"  # a file of this name says that the run was not, or not yet, brought to its end
+# Records looked at together: two megabytes, so that what is made of them on the way stays in the cache.
+CHUNK = 1 << 16
 
 
 def load_run(folder: Path | str, *, not_up: Mapping[str, str] | None = None, times: bool = False) -> Evidence:
@@ -71,6 +74,16 @@ def facts_of(folder: Path | str) -> dict[str, object]:
     }
 
 
+def missing(folder: Path | str) -> list[str]:
+    """The logs that a folder lacks, of members that its scenario does not say were down."""
+    folder = Path(folder)
+    scenario = _scenario(folder)
+    members = range(len(_part(scenario, "settings").get("members") or ()))
+    up = [number for number in members if str(number) not in _part(scenario, "not_up")]
+    names = [f"{kind}-{number}.bin" for number in up for kind in ("trace", "sends")]
+    return [name for name in names if not (folder / name).exists()]
+
+
 def is_trace(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(len(MAGIC)) == MAGIC
@@ -105,28 +118,30 @@ def _load_log(trace: Path, times: bool) -> PeerLog:
     sender = header.get("peer", label)
     if not str(sender).isdecimal() or int(sender) >= MOST_PEERS:
         raise EvidenceError(f"{trace} does not tell the number of its peer")
-    _check(trace, records, {DELIVERED, VIEW, RELEASED, SEAL})
-
-    # A record of another kind delivers nothing, so that positions are the sum of the counts before.
-    counts = np.where(records["kind"] == DELIVERED, records["count"], 0).astype(np.int64)
-    begins = np.cumsum(counts) - counts
-    views = np.flatnonzero(records["kind"] == VIEW)
-    released = np.flatnonzero(records["kind"] == RELEASED)
-    zero_s = float(records["time_s"][released[0]]) if len(released) else None
-    times_s = None
-    if times:
-        times_s = np.repeat(records["time_s"], counts)
-        if zero_s is not None:
-            times_s[: begins[released[0]]] -= zero_s  # delivered before it was itself released
     sends, sends_sealed = _load_sends(_sends_of(trace), times)
+    messages = _check(trace, records, {DELIVERED, VIEW, RELEASED, SEAL})
+    ids, times_s = np.empty(messages, np.uint64), np.empty(messages) if times else None
+    views: list[tuple[int, int]] = []
+    zero_s, released = None, 0
+    for part, counts, where in _runs(records):
+        ids[where] = _expanded(message_ids(part["sender"], part["first"]), counts)
+        if times_s is not None:
+            times_s[where] = np.repeat(part["time_s"], counts)
+        for kind, first, time_s, before in _moments(part, counts):
+            if kind == VIEW:
+                views.append((where.start + before, first))
+            elif kind == RELEASED and zero_s is None:
+                zero_s, released = time_s, where.start + before
+    if times_s is not None and zero_s is not None:
+        times_s[:released] -= zero_s  # delivered before it was itself released
     return PeerLog(
         label,
-        message_ids(np.repeat(records["sender"], counts), _numbers(records["first"], counts)),
+        ids,
         int(sender),
         sends,
         sealed=sealed and sends_sealed,
         start=int(header.get("start", 0)),
-        views=[(int(begins[at]), int(records["first"][at])) for at in views],
+        views=views,
         times_s=times_s,
         zero_s=zero_s,
     )
@@ -136,14 +151,16 @@ def _load_sends(path: Path, times: bool) -> tuple[Sends | None, bool]:
     if not path.exists():
         return None, True  # nothing was recorded, which does not cut the log
     _, records, sealed = _read(path, SEND, "after")
-    _check(path, records, {DELIVERED, SEAL})
-    records = records[records["kind"] == DELIVERED]
-    after = records["after"].astype(np.int64)
-    if len(back := np.flatnonzero(np.diff(after, prepend=0) < 0)):
-        raise EvidenceError(f"{path}, record {back[0]}: {after[back[0]]} deliveries made before are fewer than before")
-    counts = records["count"].astype(np.int64)
-    times_s = np.repeat(records["time_s"], counts) if times else None
-    return Sends(_numbers(records["first"], counts), np.repeat(after, counts), times_s), sealed
+    messages = _check(path, records, {DELIVERED, SEAL})
+    _check_after(path, records)
+    numbers, after = np.empty(messages, np.uint64), np.empty(messages, np.int64)
+    times_s = np.empty(messages) if times else None
+    for part, counts, where in _runs(records):
+        numbers[where] = _expanded(part["first"].astype(np.uint64), counts)
+        after[where] = np.repeat(part["after"].astype(np.int64), counts)
+        if times_s is not None:
+            times_s[where] = np.repeat(part["time_s"], counts)
+    return Sends(numbers, after, times_s), sealed
 
 
 def _read(path: Path, record: np.dtype, sealed_count: str) -> tuple[dict, np.ndarray, bool]:
@@ -162,25 +179,70 @@ def _read(path: Path, record: np.dtype, sealed_count: str) -> tuple[dict, np.nda
     return header if isinstance(header, dict) else {}, records, sealed
 
 
-def _check(path: Path, records: np.ndarray, kinds: set[int]) -> None:
-    """Refuses what no peer writes, before anything is made of it."""
-    strange = np.flatnonzero(~np.isin(records["kind"], sorted(kinds)))
-    if len(strange):
-        raise EvidenceError(f"{path}, record {strange[0]}: there is no record of kind {records['kind'][strange[0]]}")
-    runs = records["kind"] == DELIVERED
-    beyond = np.flatnonzero(runs & (records["first"].astype(np.int64) + records["count"] > NUMBERS))
-    if len(beyond):
-        count = records["count"][beyond[0]]
-        raise EvidenceError(f"{path}, record {beyond[0]}: a run of {count} messages goes beyond the last number")
-    messages = int(records["count"][runs].sum(dtype=np.int64))
+def _check(path: Path, records: np.ndarray, kinds: set[int]) -> int:
+    """Refuses what no peer writes, before anything is made of it; of how many messages the records speak."""
+    messages = 0
+    for low, part in _parts(records):
+        strange = np.flatnonzero(~np.isin(part["kind"], sorted(kinds)))
+        if len(strange):
+            at = strange[0]
+            raise EvidenceError(f"{path}, record {low + at}: there is no record of kind {part['kind'][at]}")
+        counts = _counts(part)
+        beyond = np.flatnonzero(part["first"] + counts > NUMBERS)
+        if len(beyond):
+            at = beyond[0]
+            raise EvidenceError(
+                f"{path}, record {low + at}: a run of {counts[at]} messages goes beyond the last number"
+            )
+        messages += int(counts.sum())
     if messages > MOST_MESSAGES:
         raise EvidenceError(f"{path} speaks of {messages} messages, more than a log can hold")
+    return messages
 
 
-def _numbers(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Expands runs: first, first + 1, ..."""
-    before = np.cumsum(counts) - counts
-    return np.arange(int(counts.sum())) + np.repeat(firsts.astype(np.int64) - before, counts)
+def _check_after(path: Path, records: np.ndarray) -> None:
+    """Refuses send records whose counts of deliveries made before go back."""
+    latest = 0
+    for low, part in _parts(records):
+        runs = np.flatnonzero(part["kind"] == DELIVERED)
+        after = part["after"][runs].astype(np.int64)
+        if len(back := np.flatnonzero(np.diff(after, prepend=latest) < 0)):
+            record, made = low + runs[back[0]], after[back[0]]
+            raise EvidenceError(f"{path}, record {record}: {made} deliveries made before are fewer than before")
+        latest = int(after[-1]) if len(after) else latest
+
+
+def _parts(records: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The records in chunks, each with the number of its first."""
+    for low in range(0, len(records), CHUNK):
+        yield low, records[low : low + CHUNK]
+
+
+def _runs(records: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, slice]]:
+    """The records in chunks, each with how many messages its records hold and where these stand among all."""
+    end = 0
+    for _, part in _parts(records):
+        counts = _counts(part)
+        begin, end = end, end + int(counts.sum())
+        yield part, counts, slice(begin, end)
+
+
+def _counts(records: np.ndarray) -> np.ndarray:
+    """How many messages each record holds; one of another kind holds none."""
+    return np.where(records["kind"] == DELIVERED, records["count"], 0).astype(np.int64)
+
+
+def _expanded(firsts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Of each run first, first + 1, ...; the id after an id is that of its sender's next message."""
+    begins = (np.cumsum(counts) - counts).astype(np.uint64)
+    return np.repeat(firsts - begins, counts) + np.arange(int(counts.sum()), dtype=np.uint64)
+
+
+def _moments(records: np.ndarray, counts: np.ndarray) -> Iterator[tuple[int, int, float, int]]:
+    """What is no delivery: kind, first, time, and how many messages the records before hold."""
+    at = np.flatnonzero(records["kind"] != DELIVERED)
+    before = np.cumsum(counts)[at] if len(at) else at
+    return zip(*(records[name][at].tolist() for name in ("kind", "first", "time_s")), before.tolist())
 
 
 def _mark_left_out(logs: Sequence[PeerLog]) -> None:

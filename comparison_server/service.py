@@ -22,7 +22,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from comparison_server.coordinator import DONE, UPLOAD, Coordinator
+from comparison_server.coordinator import DONE, HANDSHAKE, IDLE, UPLOAD, Coordinator, Found, Member
 from comparison_server.delivery_log import Collection
 from peer.core.commands import (
     REPLACED,
@@ -53,16 +53,40 @@ WRAP_UP_S = 10.0  # after Ctrl-C, for what is still to be collected
 
 
 @dataclass
+class MemberProgress:
+    """How far one of its members is, as it said last."""
+
+    name: str
+    phase: str  # of its session
+    connected: bool
+    silent_s: float  # since it last said something
+    asked: int
+    delivered: int
+    resent: int
+    waits_for: list[str]
+
+
+@dataclass
 class Progress:
     """How far a run is."""
 
     phase: str
     elapsed_s: float
     waiting_for: list[str]
-    asked: int  # messages that all peers together have multicast
-    delivered: int  # and delivered
+    messages: int  # that each peer is to multicast
+    members: list[MemberProgress]
     collected_bytes: int
     announced_bytes: int
+
+    @property
+    def asked(self) -> int:
+        """Messages that all peers together have multicast,"""
+        return sum(member.asked for member in self.members)
+
+    @property
+    def delivered(self) -> int:
+        """and delivered."""
+        return sum(member.delivered for member in self.members)
 
 
 @dataclass
@@ -76,6 +100,7 @@ class Outcome:
     counts: dict[str, Counts] = field(default_factory=dict)  # by member,
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)  # as are these
     missing: list[str] = field(default_factory=list)  # whose logs are not, or not wholly, in the folder
+    remarks: list[str] = field(default_factory=list)  # what happened that did not keep the run from its end
 
 
 class Interrupted(KeyboardInterrupt):
@@ -105,14 +130,16 @@ class Service:
         manager: tuple[str, int] | None = None,
         group: str = "",
         advertise: tuple[str, int] | None = None,
+        take_over: bool = False,
     ) -> None:
+        """`take_over`: lead the group even if another comparison server does."""
         self.group = group
         self.coordinator = Coordinator()
         self._board = Switchboard(bind, key, largest_frame=2 * CHUNK_BYTES)
         self._seats: dict[str, Seat] = {}
         self._names: dict[Connection, str] = {}
         self._collection: Collection | None = None
-        self._manager = Registration(key, group, advertise or self.endpoint, manager)
+        self._manager = Registration(key, group, advertise or self.endpoint, manager, take_over)
 
     def __enter__(self) -> Service:
         return self
@@ -135,6 +162,11 @@ class Service:
         """Whether the group manager knows this server."""
         return self._manager.registered
 
+    @property
+    def trouble(self) -> str:
+        """Why the group manager does not know this server, and so no peer does; empty if all is well."""
+        return self._manager.trouble
+
     def poll(self, timeout_s: float = POLL_S) -> None:
         """Serve everybody, for about this long or until something has happened."""
         self._send_commands()
@@ -143,8 +175,11 @@ class Service:
             self._send_commands()
         now = monotonic()
         self._manager.serve(now)
+        self.coordinator.remarks += self._manager.take_remarks()
         self.coordinator.tick(now)
         self._send_commands()
+        if self._manager.replaced:
+            self._make_way(now)
 
     def wait_for_peers(
         self, count: int, timeout_s: float, on_wait: Callable[[list[str], int], None] | None = None
@@ -172,14 +207,47 @@ class Service:
         `agreement`: does the ordering promise that everybody delivers everything? Ctrl-C closes the run and collects
         what there is, then raises Interrupted; a second Ctrl-C does not wait for that.
         """
-        folder = Path(folder)
+        run = secrets.token_hex(8)
+
+        def start() -> None:
+            self.coordinator.start(run, settings, agreement, header, monotonic(), asdict(settings))
+
+        return self._lead(run, settings, start, Path(folder), on_progress)
+
+    @property
+    def found(self) -> list[Found]:
+        """Runs that these peers play and that nobody leads: their comparison server is no more."""
+        return self.coordinator.known()
+
+    def take_up(
+        self,
+        found: Found,
+        agreement: bool,
+        folder: Path | str,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Outcome:
+        """As `run`, with a run that was found, from where it is."""
+
+        def start() -> None:
+            self.coordinator.take_up(found.run, agreement, monotonic())
+
+        return self._lead(found.run, found.settings, start, Path(folder), on_progress)
+
+    def _lead(
+        self,
+        run: str,
+        settings: RunSettings,
+        start: Callable[[], None],
+        folder: Path,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> Outcome:
         folder.mkdir(parents=True, exist_ok=True)
-        run, coordinator = secrets.token_hex(8), self.coordinator
+        coordinator = self.coordinator
         self._collection = Collection(run, folder, settings.members)
         until: float | None = None
         with _Interrupts() as interrupts:
             try:
-                coordinator.start(run, settings, agreement, header, monotonic(), asdict(settings))
+                start()
                 while coordinator.phase != DONE:
                     self.poll()
                     now = monotonic()
@@ -261,7 +329,7 @@ class Service:
             self._left(seat.connection)
         self._seats[hello.name] = Seat(connection, hello)
         self._names[connection] = hello.name
-        self.coordinator.joined(hello.name, monotonic(), hello.run, hello.phase)
+        self.coordinator.joined(hello.name, monotonic(), hello.run, hello.phase, hello.incarnation)
 
     def _on_report(self, connection: Connection, report: ControlReport, tail: bytes) -> None:
         name = self._names.get(connection)
@@ -316,14 +384,13 @@ class Service:
 
     def _progress(self, now: float) -> Progress:
         coordinator = self.coordinator
-        counts = [member.counts for member in coordinator.members.values() if member.counts]
         collected, announced = self._collection.progress()
         return Progress(
             coordinator.phase,
             now - coordinator.started,
             coordinator.waiting_for(),
-            sum(each.asked for each in counts),
-            sum(each.delivered for each in counts),
+            coordinator.settings.workload.messages,
+            [_member_progress(member, now) for member in coordinator.members.values()],
             collected,
             announced,
         )
@@ -341,7 +408,16 @@ class Service:
             {name: member.counts for name, member in members.items() if member.counts},
             {name: member.sealed.measures for name, member in members.items() if member.sealed},
             [name for name, member in members.items() if not member.collected],
+            coordinator.remarks + [remark for name, member in members.items() for remark in _standstills(name, member)],
         )
+
+    def _make_way(self, now: float) -> None:
+        """Another comparison server leads the group: a run that is led from here ends here, and goes on there."""
+        coordinator = self.coordinator
+        error = RunError(coordinator.phase, [], f"this comparison server leads no more: {self._manager.refusal}")
+        if coordinator.phase in (IDLE, DONE):
+            raise error
+        coordinator.abandon(error, now)
 
     def _why_not_enough(self, count: int, waited_s: float) -> str:
         here = list(self.peers)
@@ -355,13 +431,20 @@ class Service:
 class Registration:
     """Keeps the comparison server known to the group manager, and learns from it which peers registered."""
 
-    def __init__(self, key: bytes, group: str, endpoint: tuple[str, int], manager: tuple[str, int] | None) -> None:
+    def __init__(
+        self, key: bytes, group: str, endpoint: tuple[str, int], manager: tuple[str, int] | None, take_over: bool
+    ) -> None:
         self.registered = False
+        self.replaced = False  # another comparison server leads this group now
         self.stopping = self.stopped = False  # the manager was told to end, and did
         self.peers: list[str] = []
         self.refusal = ""
         self._endpoint = endpoint
-        self._who = {"name": NAME, "group": group}
+        self._who = {"name": NAME, "group": group, "incarnation": secrets.token_hex(8)}
+        self._led = False  # this server has been the one of its group
+        self._take_over = take_over  # until that is done
+        self._away_since: float | None = None  # when the group manager was lost
+        self._remarks: list[str] = []
         self._contact = Contact("group manager", key, self._register)
         self._contact.endpoint = manager
         self._heartbeat_s, self._due = HEARTBEAT_S, 0.0
@@ -383,7 +466,8 @@ class Registration:
             if isinstance(message, dict):
                 self._on_reply(message)
         if not contact.open:
-            self.registered = False
+            if self.registered:
+                self.registered, self._away_since = False, now
             if self.stopping:
                 self.stopping, self.stopped = False, True
                 contact.close()
@@ -393,6 +477,11 @@ class Registration:
             contact.send({"op": "list", **self._who})
         if contact.open and now - self._heard > MANAGER_SILENT_S:
             contact.connection.close("the group manager does not answer")
+
+    def take_remarks(self) -> list[str]:
+        """What happened to the group manager since the last time."""
+        remarks, self._remarks = self._remarks, []
+        return remarks
 
     def stop(self) -> None:
         """Have the group manager end, if it can be told."""
@@ -409,17 +498,24 @@ class Registration:
         host, port = self._endpoint
         if host in ("0.0.0.0", "::"):  # the address by which the manager is reached is likely to be reachable
             host = contact.connection.socket.getsockname()[0]
-        contact.send({"op": "register", "role": "server", "endpoint": [host, port], **self._who})
+        request = {"op": "register", "role": "server", "endpoint": [host, port], **self._who}
+        contact.send({**request, "take_over": self._take_over})
 
     def _on_reply(self, reply: dict[str, Any]) -> None:
         if reply.get("ok") is not True:
             self.registered, self.refusal = False, str(reply.get("sentence", "refused"))
             if reply.get("code") == "unknown name":
                 self._register(self._contact)
+            elif reply.get("code") == "busy" and self._led:
+                self.replaced = True
         elif "members" in reply:
             self.peers = [str(row["name"]) for row in reply["members"]]
         elif "heartbeat_s" in reply:
-            self.registered, self.refusal = True, ""
+            self.registered = self._led = True
+            self.refusal, self._take_over = "", False
+            if self._away_since is not None:
+                self._remarks.append(f"The group manager was away for {monotonic() - self._away_since:.1f} s.")
+                self._away_since = None
             self._heartbeat_s = float(reply["heartbeat_s"])
 
 
@@ -446,6 +542,25 @@ class _Interrupts:
         if self.came:
             raise KeyboardInterrupt
         self.came = True
+
+
+def _standstills(name: str, member: Member) -> list[str]:
+    measured = member.sealed.measures.get("stood_still", []) if member.sealed else []
+    return [f"{name} stood still for {each['for_s']:.1f} s, {each['at_s']:.1f} s after its start." for each in measured]
+
+
+def _member_progress(member: Member, now: float) -> MemberProgress:
+    counts = member.counts or Counts("", HANDSHAKE)
+    return MemberProgress(
+        member.name,
+        counts.phase,
+        member.gone_since is None,
+        now - member.heard,
+        counts.asked,
+        counts.delivered,
+        counts.resent,
+        counts.waits_for,
+    )
 
 
 def _natural(name: str) -> list[Any]:

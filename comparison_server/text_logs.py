@@ -2,8 +2,8 @@
 
 A plain file is the log of one process: a row `sender,number` for each delivery, in order, the sender any text and the
 number an integer; a row `send,number` where the process multicast a message of its own. A line of titles may come
-first. An export holds all peers: rows `peer,position,sender,number,time_s`, and in a second file, where send records
-were asked for, rows `peer,number,time_s,after`.
+first, if it can be nothing else. An export holds all peers: rows `peer,position,sender,number,time_s`, and in a second
+file, where send records were asked for, rows `peer,number,time_s,after`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from comparison_server.evidence import NUMBERS, Evidence, EvidenceError, PeerLog
 DELIVERIES = ["peer", "position", "sender", "number", "time_s"]
 SENDS = ["peer", "number", "time_s", "after"]
 SEND = "send"
+# The titles by which programs are known to call the two columns.
+SENDER_TITLES = {"sender", "from", "source", "origin", "peer", "process", "member", "node", "who", "name", "id"}
+NUMBER_TITLES = {"number", "no", "nr", "num", "n", "seq", "seqno", "sequence", "count", "message", "msg", "id"}
 
 
 @dataclass(slots=True)
@@ -77,10 +80,15 @@ def _read(label: str | None, path: Path, names: dict[str, int], drafts: dict[str
 
 
 def _read_plain(draft: Draft, path: Path, first: list[str], rows: Any, names: dict[str, int]) -> None:
-    if not (len(first) == 2 and not re.search(r"\d", first[1])):  # else a line of titles
+    if not _are_titles(first):
         _add_row(draft, path, 1, first, names)
     for row in rows:
         _add_row(draft, path, rows.line_num, row, names)
+
+
+def _are_titles(row: list[str]) -> bool:
+    words = [word.strip().lower() for word in row]
+    return len(words) == 2 and words[0] in SENDER_TITLES and words[1] in NUMBER_TITLES
 
 
 def _add_row(draft: Draft, path: Path, line: int, row: list[str], names: dict[str, int]) -> None:

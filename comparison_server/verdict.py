@@ -6,11 +6,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
 from comparison_server import inversions as inversion_counts
+from comparison_server import replicas
 from comparison_server.evidence import Evidence
-from comparison_server.finding import Finding
+from comparison_server.finding import Finding, no_evidence
 from comparison_server.positions import Positions
 from comparison_server.properties import PROPERTIES
 from comparison_server.rounds import Rounds, compare, held
+from peer.core.guarantees import AGREEMENT, UNIFORM_AGREEMENT, VALIDITY
+
+ONLY_OF_WHOLE_RUNS = (VALIDITY, AGREEMENT, UNIFORM_AGREEMENT)  # what was on its way is no evidence against these
 
 
 @dataclass(slots=True)
@@ -35,6 +39,7 @@ class Verdict:
     promised: frozenset[str]
     findings: dict[str, Finding]
     sorted_at_the_end: list[str]
+    replicas: dict | None = None  # what the members' replicas came to, where the workload keeps any
 
     def as_dict(self) -> dict:
         """The verdict as it stands in `verdict.json`."""
@@ -49,6 +54,7 @@ class Verdict:
             "inversions": self.inversions,
             "first_divergence": self.first_divergence,
             "on_time": self.on_time,
+            "replicas": self.replicas,
             "properties": {
                 name: {"promised": name in self.promised, **asdict(finding)} for name, finding in self.findings.items()
             },
@@ -92,6 +98,11 @@ def judge(
     )
 
 
+def without_an_end(verdict: Verdict) -> None:
+    """The run did not come to its end, so that what only a whole run can show is not shown."""
+    verdict.findings.update(dict.fromkeys(ONLY_OF_WHOLE_RUNS, no_evidence("The run did not come to its end.")))
+
+
 def exit_code(verdict: Verdict) -> int:
     """1 if a promised property does not hold, else 0; what there is no evidence for is not violated."""
     return 1 if verdict.violated() else 0
@@ -113,15 +124,15 @@ def describe(verdict: Verdict) -> str:
     if verdict.inversions is not None:
         lines.append(f"Inversions between the logs: {verdict.inversions}.")
     for label in verdict.sorted_at_the_end:
-        lines.append(
-            f"Peer {label} delivered nothing before its own last multicast: its log looks sorted at the end."
-        )
+        lines.append(f"Peer {label} delivered nothing before its own last multicast: its log looks sorted at the end.")
     lines.append("")
     for name, finding in verdict.findings.items():
         promised = name in verdict.promised
         word = {True: "holds", None: "no evidence", False: "VIOLATED" if promised else "does not hold"}[finding.holds]
         count = f"{finding.violations}: " if finding.holds is False else ""
         lines.append(f"{name:<18}{'promised' if promised else '':<10}{word:<15}{count}{finding.sentence}")
+    if verdict.replicas is not None:
+        lines += ["", replicas.describe(verdict.replicas)]
     return "\n".join(lines)
 
 

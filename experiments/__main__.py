@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from peer.drivers.program import loading
+
+    loading()
+
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,24 +20,19 @@ from analysis import output
 from analysis.load import load as load_run
 from analysis.report import report as sections_of
 from analysis.tables import comparison, show
-from comparison_server import face
+from comparison_server import face, replicas
+from comparison_server.service import Progress
 from experiments.bench.command import bench
 from experiments.explorer.command import explore
 from experiments.local import in_local
-from experiments.play import Planned, Played, World, in_simulator, plan, play
-from experiments.progress import told
+from experiments.play import Played, World, in_simulator, plan, play
+from experiments.progress import Shown
 from experiments.replay import replay
 from experiments.scenario import Scenario, check_names, load, orderings, override
 from peer.core.errors import HELD
 from peer.stacks import ORDERINGS, PLACES, WORKLOADS
 
-app = typer.Typer(
-    help="Experiments with multicast orderings: the same protocols simulated, on this machine, and searched.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 ScenarioArgument = Annotated[
     str, typer.Argument(help="a standard scenario (lan, demo, wan-3-sites, ...) or a YAML file")
@@ -61,14 +61,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object 
 KeyOption = Annotated[Path | None, typer.Option("--key", help="the lab's key (.lab/key, made on first use)")]
 
 
+@app.callback(invoke_without_command=True)
+def experiments(context: typer.Context) -> int:
+    """Experiments with multicast orderings: the same protocols simulated, on this machine, and searched.
+
+    Example: python -m experiments sim wan-3-sites --ordering all
+    """
+    return face.help_unless_command(context)
+
+
 @contextmanager
-def in_sim(peers: int, key: Path | None) -> Iterator[World]:
+def in_sim(peers: int, key: Path | None, show: Callable[[Progress], None]) -> Iterator[World]:
     """The simulator, opened like any other world."""
     yield in_simulator
 
 
+# Opens a world for so many peers; a run that goes on is shown, where that takes its time.
+Opened = Callable[[int, Path | None, Callable[[Progress], None]], AbstractContextManager[World]]
+
 # name -> what it says of itself, and what opens it
-WORLDS: Mapping[str, tuple[str, Callable[[int, Path | None], AbstractContextManager[World]]]] = {
+WORLDS: Mapping[str, tuple[str, Opened]] = {
     "sim": (
         "Play a scenario in virtual time: fast, and byte for byte the same for the same seed.\n\n"
         "Example: python -m experiments sim wan-3-sites --ordering unordered,lamport_all_ack --repeat 5",
@@ -103,14 +115,15 @@ def command_for(world: str) -> Callable[..., int]:
         as_json: JsonOption = False,
         key: KeyOption = None,
     ) -> int:
+        wanted = None if ordering is None else orderings(ordering, ORDERINGS)
         said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
         chosen = override(load(scenario), set_ or (), **said, loss=loss, seed=seed, trace=trace)
         check_names(chosen, {**PLACES, "workload": WORKLOADS}, chosen.name)
-        runs = plan(chosen, _orderings(chosen, ordering), repeat, world)
+        runs = plan(chosen, wanted or _own_ordering(chosen), repeat, world)
         played: list[Played] = []
         try:
-            with opened(chosen.peers, key) as open_world:
-                for run in told(runs, play(runs, open_world, out)):
+            with Shown(runs) as shown, opened(chosen.peers, key, shown.show) as open_world:
+                for run in shown.told(play(runs, open_world, out)):
                     played.append(run)  # kept one by one: what was played before an interruption is told too
         finally:
             _tell(played, as_json, report)
@@ -127,9 +140,7 @@ app.command()(replay)
 app.command()(bench)
 
 
-def _orderings(scenario: Scenario, text: str | None) -> list[tuple[str, str | None]]:
-    if text is not None:
-        return orderings(text, ORDERINGS)
+def _own_ordering(scenario: Scenario) -> list[tuple[str, str | None]]:
     own = scenario.stack.ordering
     return [(own.name, own.options.get("variant"))]
 
@@ -152,9 +163,21 @@ def _tell(played: Sequence[Played], as_json: bool, report: Path | None) -> None:
             face.say(f"{run.planned.title}: {run.error}; what there is of it is in {run.folder}")
         for name in run.verdict.violated():
             print(f"{run.planned.title}: {run.verdict.findings[name].sentence}")
+        if run.verdict.replicas is not None:
+            _tell_replicas(run)
     print("Runs: " + ", ".join(str(run.folder) for run in played))
     if report is not None:
         print(f"Report: {report}")
+
+
+def _tell_replicas(run: Played) -> None:
+    """What the members' replicas came to; of repetitions only the first is told at length."""
+    summary = run.verdict.replicas
+    if run.planned.repeat and not summary["faults"]:
+        print(f"{run.planned.title}: {summary['sentence']}")
+        return
+    parts = [replicas.describe(summary), replicas.details_in_words(run.measures["replicas"])]
+    print(f"{run.planned.title}: " + "\n".join(filter(None, parts)) + "\n")
 
 
 if __name__ == "__main__":

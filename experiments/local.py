@@ -10,9 +10,11 @@ killed if they do not, and follow this process if it is killed itself.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from comparison_server.service import Outcome, Progress, Service
@@ -36,6 +38,8 @@ PROGRAM = Path(__file__).resolve().parent.parent  # where `python -m peer` finds
 START_S, START_PEER_S = 20.0, 1.0  # for a cluster to come up, and so much more for each of its peers
 ORPHAN_S = 5.0  # a peer without any control connection for so long ends
 END_S = 5.0  # for processes that were told to end
+FOLDER = "ordering-lab-"
+ABANDONED_S = 60.0  # a folder so old was locked by its owner, if that still lives
 PR_SET_PDEATHSIG = 1
 
 
@@ -54,7 +58,39 @@ class Child:
             return ""
         lines = [line.strip() for line in self.said.read_text(errors="replace").splitlines() if line.strip()]
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"{self.name} {how}" + (f": {lines[-1]}" if lines and code > 0 else "")
+        return f"{self.name} {how}" + (f": {lines[-1].removeprefix('error: ')}" if lines and code > 0 else "")
+
+
+class _Folder:
+    """What a cluster keeps while it is up: locked, so that it can be told from one whose owner was killed."""
+
+    def __init__(self) -> None:
+        _remove_abandoned(Path(tempfile.gettempdir()))
+        self.path = Path(tempfile.mkdtemp(prefix=FOLDER))
+        self._lock = os.open(self.path, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # the system lifts it when this process ends, however it ends
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Folders of clusters whose owner was killed before it could remove them."""
+    for path in place.glob(f"{FOLDER}*"):
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # somebody else's
+            continue
+        try:
+            status = os.fstat(folder)
+            if status.st_uid == os.getuid() and time() - status.st_mtime > ABANDONED_S:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its owner lives
+        finally:
+            os.close(folder)
 
 
 class LocalCluster:
@@ -75,14 +111,16 @@ class LocalCluster:
         `peer_module`: what the peers run, if they are more than peers (an application on top, in benchmarks).
         """
         self.names = [f"p{place}" for place in range(peers)]
-        self.service: Service | None = None  # while the cluster is up
-        self._key, self._bind, self._manager_bind, self._python = key, bind, manager_bind, python
+        self.manager = manager_bind  # where the group manager listens
+        self.service: Service | None = None  # while the cluster is up,
+        self._key, self._bind, self._python = key, bind, python
         self._peer_module = peer_module
-        self._folder = tempfile.TemporaryDirectory(prefix="ordering-lab-", ignore_cleanup_errors=True)
+        self._folder: _Folder | None = None  # as is this
         self._manager: Child | None = None
         self._peers: list[Child] = []
 
     def __enter__(self) -> LocalCluster:
+        self._folder = _Folder()
         try:
             self._start()
         except BaseException:
@@ -92,6 +130,11 @@ class LocalCluster:
 
     def __exit__(self, *_: object) -> None:
         self._end()
+
+    @property
+    def deaths(self) -> dict[str, str]:
+        """The peers that are gone for good, and how each of them ended."""
+        return {child.name: death for child in self._peers if (death := child.death())}
 
     @property
     def pids(self) -> dict[str, int]:
@@ -120,12 +163,15 @@ class LocalCluster:
     def wait_for_peers(
         self, count: int, timeout_s: float, on_wait: Callable[[list[str], int], None] | None = None
     ) -> list[str]:
-        """As `Service.wait_for_peers`; RunError at once if one of them has died."""
+        """As `Service.wait_for_peers`; RunError at once if too few of them live for that."""
+        self.service.poll(0)  # so that nobody is counted who died before
 
         def look(here: list[str], lacking: int) -> None:
-            for child in self._children():
-                if death := child.death():
-                    raise RunError("wait", [child.name], death)
+            if manager_death := self._manager.death():
+                raise RunError("wait", [], manager_death)
+            deaths = self.deaths
+            if len(self.names) - len(deaths) < count:
+                raise RunError("wait", list(deaths), "; ".join(deaths.values()))
             if on_wait is not None:
                 on_wait(here, lacking)
 
@@ -134,17 +180,16 @@ class LocalCluster:
     # Start and end.
 
     def _start(self) -> None:
-        folder = Path(self._folder.name)
+        folder = self._folder.path
         key = Path(self._key).resolve() if self._key else folder / "key"
         if not self._key:
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(KEY_BYTES) + "\n")
         secret = read_key(key)  # before anything is started that could only say that it is none
-        manager = "{}:{}".format(*self._manager_bind)
-        arguments = ["--bind", manager, "--child-of", str(os.getpid()), "--key", str(key)]
+        arguments = ["--bind", "{}:{}".format(*self.manager), "--child-of", str(os.getpid()), "--key", str(key)]
         self._manager = self._spawn("group manager", "group_manager", arguments)
-        endpoint = self._listening(self._manager)
-        self.service = Service(self._bind, secret, manager=endpoint)
+        self.manager = self._listening(self._manager)
+        self.service = Service(self._bind, secret, manager=self.manager)
         until = monotonic() + START_S
         while not self.service.registered:
             if death := self._manager.death():
@@ -153,7 +198,14 @@ class LocalCluster:
                 raise RunError("start", [], f"the group manager did not answer within {START_S:g} s")
             self.service.poll()
         for name in self.names:
-            where = ["--manager", "{}:{}".format(*endpoint), "--bind", "127.0.0.1:0", "--logs", str(folder / "logs")]
+            where = [
+                "--manager",
+                "{}:{}".format(*self.manager),
+                "--bind",
+                "127.0.0.1:0",
+                "--logs",
+                str(folder / "logs"),
+            ]
             about = ["--name", name, "--orphan-s", str(ORPHAN_S), "--key", str(key)]
             self._peers.append(self._spawn(name, self._peer_module, where + about))
         # A peer that has connected has registered: from the reply to that it knows where the server is.
@@ -177,13 +229,13 @@ class LocalCluster:
                 child.process.wait()
                 if child.process.stdout is not None:
                     child.process.stdout.close()
-            self._folder.cleanup()
+            self._folder.remove()
 
     def _children(self) -> list[Child]:
         return self._peers + ([self._manager] if self._manager else [])
 
     def _spawn(self, name: str, module: str, arguments: list[str]) -> Child:
-        said = Path(self._folder.name) / f"{name}.txt"
+        said = self._folder.path / f"{name}.txt"
         with open(said, "wb") as file:
             process = subprocess.Popen(
                 [self._python, "-m", module, *arguments],
@@ -208,13 +260,13 @@ class LocalCluster:
 
 
 @contextmanager
-def in_local(peers: int, key: Path | None = None) -> Iterator[World]:
-    """The world `local`: processes that stay for all runs of a command."""
+def in_local(peers: int, key: Path | None = None, show: Callable[[Progress], None] | None = None) -> Iterator[World]:
+    """The world `local`: processes that stay for all runs of a command; `show` hears how far each run is."""
     with LocalCluster(peers, key=key) as cluster:
 
         def world(planned: Planned, folder: Path) -> Ended:
             settings = planned.settings
-            outcome = cluster.run(settings, "agreement" in promised(settings), header_of(planned), folder)
+            outcome = cluster.run(settings, "agreement" in promised(settings), header_of(planned), folder, show)
             return Ended(outcome.error, {"peers": outcome.measures})
 
         yield world

@@ -14,20 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison_server import replicas
 from comparison_server.evidence import EvidenceError
-from comparison_server.finding import no_evidence
 from comparison_server.run_folder import load_run
 from comparison_server.service import Interrupted
-from comparison_server.verdict import Verdict, judge
+from comparison_server.verdict import Verdict, judge, without_an_end
 from experiments.run_folder import commit, fresh_folder, mark_complete, run_folder_name, write_scenario
 from experiments.scenario import Scenario, resolve, seed_text
 from experiments.simulator.world import simulate
 from peer.core.errors import HELD, UNFINISHED, VIOLATED, RunError
-from peer.core.guarantees import AGREEMENT, UNIFORM_AGREEMENT, VALIDITY
 from peer.core.settings import RunSettings, to_json
 from peer.stacks import promised
-
-ONLY_OF_WHOLE_RUNS = (VALIDITY, AGREEMENT, UNIFORM_AGREEMENT)  # what was on its way is no evidence against these
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class Planned:
     @property
     def title(self) -> str:
         """What a person calls it."""
-        return self.ordering + (f":{self.variant}" if self.variant else "")
+        variant = f":{self.variant}" if self.variant else ""
+        return self.ordering + variant + ("" if self.repeat is None else f", repeat {self.repeat}")
 
 
 @dataclass
@@ -69,7 +67,9 @@ class Played:
         error = None
         if self.error is not None:
             error = {"phase": self.error.phase, "peers": self.error.peers, "sentence": str(self.error)}
-        return {**self.verdict.as_dict(), "variant": self.planned.variant, "folder": str(self.folder), "error": error}
+        planned = self.planned
+        about = {"variant": planned.variant, "repeat": planned.repeat, "folder": str(self.folder), "error": error}
+        return {**self.verdict.as_dict(), **about}
 
 
 # Plays a planned run into a folder: how it ended, and its measures by peer.
@@ -123,9 +123,12 @@ def conclude(planned: Planned, folder: Path, ended: Ended) -> Played:
         raise
     verdict = judge(evidence, promised(planned.settings), facts)
     if ended.error is not None:
-        verdict.findings.update(dict.fromkeys(ONLY_OF_WHOLE_RUNS, no_evidence("The run did not come to its end.")))
+        without_an_end(verdict)
     delivered = sum(len(log.ids) for log in evidence.logs)
     measures = {"totals": totals(ended.measures.get("peers", {}), delivered), **ended.measures}
+    if compared := replicas.compare(evidence, planned.settings, ended.measures.get("peers", {})):
+        verdict.replicas = compared.summary
+        measures["replicas"] = compared.details
     played = Played(planned, folder, verdict, ended.error, measures)
     _write(folder / "verdict.json", played.as_dict())
     _write(folder / "measures.json", measures)

@@ -1,22 +1,28 @@
-"""Progress of runs on a terminal; nothing where nobody looks."""
+"""Progress of runs on a terminal: which of them is being played, and how far it is; nothing where nobody looks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from comparison_server.live import LiveRun
 from experiments.play import Planned, Played
 
 
-def told(planned: Sequence[Planned], played: Iterable[Played]) -> Iterator[Played]:
-    """Pass on what was played, and show how far it is and what is being played now."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(planned[0].title if planned else "", total=len(planned))
+class Shown(LiveRun):
+    """A bar over all runs; under it, where the world tells, the peers of the present one."""
+
+    def __init__(self, planned: Sequence[Planned]) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._planned, self._bar = planned, Progress(*columns)
+        self._task = self._bar.add_task(planned[0].title if planned else "", total=len(planned))
+        super().__init__(self._bar)
+
+    def told(self, played: Iterable[Played]) -> Iterator[Played]:
+        """Pass on what was played."""
         for number, run in enumerate(played, 1):
-            following = planned[number].title if number < len(planned) else ""
-            progress.update(task, completed=number, description=following)
+            following = self._planned[number].title if number < len(self._planned) else ""
+            self._bar.update(self._task, completed=number, description=following)
+            self.between_runs()
             yield run

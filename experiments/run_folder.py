@@ -11,11 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from comparison_server.run_folder import PARTIAL
 from experiments.scenario import Scenario, as_written
 from peer.core.errors import SettingsError
 from peer.core.settings import RunSettings
-
-PARTIAL = "partial"  # a file of this name says that the run was not, or not yet, brought to its end
 
 
 def run_folder_name(scenario: Scenario, settings: RunSettings, world: str, repeat: int | None = None) -> str:

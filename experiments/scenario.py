@@ -22,6 +22,7 @@ from experiments.written import Deadlines, Fault, Network, Scenario, check
 from experiments.yaml_files import find, parse, read, shown, standard_names, unknown
 from peer.core.errors import SettingsError
 from peer.core.settings import LayerSettings, StackSettings
+from peer.stacks import WORKLOADS
 
 __all__ = [
     "Deadlines", "Fault", "Network", "Scenario", "World",
@@ -31,6 +32,17 @@ __all__ = [
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 PLACES = tuple(place.name for place in fields(StackSettings) if place.name != "allow_unmet")
+# Which option of a command line stands for a setting.
+OPTIONS = {
+    "stack.ordering": "--ordering",
+    "peers": "--peers",
+    "workload.messages": "--messages",
+    "planet": "--planet",
+    "regions": "--regions",
+    "network.loss": "--loss",
+    "seed": "--seed",
+    "trace": "--trace",
+}
 
 
 def scenario_names() -> list[str]:
@@ -74,15 +86,30 @@ def override(
         "seed": seed,
         "trace": trace,
     }
-    written = _laid_over(as_written(scenario), {key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    written = _laid_over(as_written(scenario), given)
+    said = {path: option for path, option in OPTIONS.items() if path.split(".")[0] in given}
     for assignment in assignments:
-        written = _laid_over(written, _assigned(assignment, several))
-    return _checked(written, "command line")
+        path, change = _assigned(assignment, several)
+        written = _laid_over(written, change)
+        said[path] = f"--set {path}"
+    try:
+        return _checked(written, f"scenario {scenario.name}")
+    except SettingsError as error:
+        if option := _option_for(error.path, said):
+            raise SettingsError(error.problem, path=option) from None
+        raise
 
 
-def orderings(text: str, table: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """The orderings and variants that `name[:variant]`, lists of these, `all` and `all:variants` ask for."""
+def orderings(text: str, table: Mapping[str, Any], *, several: bool = True) -> list[tuple[str, str | None]]:
+    """The orderings and variants that `name[:variant]`, lists of these, `all` and `all:variants` ask for.
+
+    `several`: whether more than one may be asked for.
+    """
     chosen: list[tuple[str, str | None]] = []
+    if not several and ("," in text or text.partition(":")[0] == "all"):
+        problem = f"expected one ordering, found {shown(text)}; known are {', '.join(table)}"
+        raise SettingsError(problem, path="--ordering")
     for item in _items(text):
         name, colon, variant = item.partition(":")
         if item == "all":
@@ -91,15 +118,18 @@ def orderings(text: str, table: Mapping[str, Any]) -> list[tuple[str, str | None
             for each, cls in table.items():
                 chosen += [(each, kind) for kind in cls.variants] if len(cls.variants) > 1 else [(each, None)]
         elif name == "all":
-            raise SettingsError(f"expected all or all:variants, found {shown(item)}", path="ordering")
+            raise SettingsError(f"expected all or all:variants, found {shown(item)}", path="--ordering")
         elif name not in table:
-            raise SettingsError(unknown("ordering", name, [*table, "all", "all:variants"]), path="ordering")
+            known = [*table, "all", "all:variants"] if several else table
+            raise SettingsError(unknown("ordering", name, known), path="--ordering")
         else:
             if colon:
-                _check_variant(name, variant, table, "ordering", "")
+                _check_variant(name, variant, table, "--ordering", "")
             chosen.append((name, variant if colon else None))
     if not chosen:
-        raise SettingsError(f"expected the name of an ordering, or all; known are {', '.join(table)}", path="ordering")
+        or_all = ", or all" if several else ""
+        problem = f"expected the name of an ordering{or_all}; known are {', '.join(table)}"
+        raise SettingsError(problem, path="--ordering")
     return list(dict.fromkeys(chosen))
 
 
@@ -132,7 +162,8 @@ def describe(scenario: Scenario) -> str:
     troubles += [f"up to {network.jitter_ms:g} ms of jitter"] if network.jitter_ms else []
     troubles += [_many(len(scenario.faults), "fault")] if scenario.faults else []
     shortest, longest = workload.gap_ms
-    each = f"{_many(workload.messages, 'message')} of {workload.size_bytes} bytes"
+    sized = getattr(WORKLOADS.get(workload.kind), "sized", True)
+    each = _many(workload.messages, "message") + (f" of {workload.size_bytes} bytes" if sized else "")
     return f"""\
 {scenario.name}: {_many(scenario.peers, "peer")} in {where} (planet {scenario.planet})
   {workload.kind}: {each} from each, {shortest:g} to {longest:g} ms apart
@@ -246,22 +277,31 @@ def _keyed_by_ordering(written: dict[str, Any]) -> dict[str, Any]:
     return written | {"stack": stack | {"ordering": name}, "ordering_options": keyed}
 
 
-def _assigned(text: str, several_orderings: bool) -> dict[str, Any]:
-    """The change that PATH=VALUE asks for."""
+def _option_for(path: str, said: Mapping[str, str]) -> str:
+    """The option that said what stands at this path, or around it, or in it; empty if none did."""
+    for said_path, option in reversed(said.items()):  # the last one counts
+        if f"{path}.".startswith(f"{said_path}.") or f"{said_path}.".startswith(f"{path}."):
+            return f"--set {path}" if option.startswith("--set") else option
+    return ""
+
+
+def _assigned(text: str, several_orderings: bool) -> tuple[str, dict[str, Any]]:
+    """The path, and the change, that PATH=VALUE asks for."""
     path, equals, value = text.partition("=")
     steps = path.strip().split(".")
     if not equals or not all(steps):
         problem = f"expected PATH=VALUE, as in workload.messages=10, found {shown(text)}"
-        raise SettingsError(problem, file="command line")
-    change = parse(value, file="command line", path=path)
+        raise SettingsError(problem, path="--set")
+    path = path.strip()
+    change = parse(value, path=f"--set {path}")
     for step in reversed(steps):
         change = {step: change}
     options = change.get("ordering_options", {})
     nobodys = not isinstance(options, dict) or not all(isinstance(value, dict) for value in options.values())
     if several_orderings and (nobodys or steps[:2] == ["stack", "ordering"]):
         problem = f"several orderings run: say whose option it is, as in ordering_options.NAME.{steps[-1]}"
-        raise SettingsError(problem, file="command line", path=path)
-    return change
+        raise SettingsError(problem, path=f"--set {path}")
+    return path, change
 
 
 def _check_variant(name: str, variant: str, table: Mapping[str, Any], path: str, file: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain, cycle, islice
 from typing import Any, Literal, NoReturn
 
+from comparison_server.run_folder import MOST_MESSAGES
 from experiments.planet import load_planet
 from experiments.yaml_files import shown, unknown
 from peer.core.errors import SettingsError
@@ -75,11 +76,10 @@ class Scenario:
         return tuple(islice(cycle(self.regions or load_planet(self.planet).regions), self.peers))
 
 
-# The lowest and the highest value of each number. Messages are counted in 32 bits on their way.
+# The lowest and the highest value of each number.
 BOUNDS: dict[str, tuple[float, float]] = {
     "peers": (1, 255),
     "seed": (0, 2**63 - 1),
-    "workload.messages": (0, 2**32 - 1),
     "workload.size_bytes": (8, 16 * 2**20),
     "network.loss": (0, 1),
     "network.duplicate": (0, 1),
@@ -96,6 +96,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 
 
+def most_messages(peers: int) -> int:
+    """What each of so many may multicast: the log of one holds what all of them did."""
+    return MOST_MESSAGES // max(1, peers)
+
+
 def check(scenario: Scenario, file: str) -> None:
     """Refuses what has the right types and still makes no sense."""
 
@@ -110,6 +115,10 @@ def check(scenario: Scenario, file: str) -> None:
             value = getattr(value, step)
         if value is not None and not low <= value <= high:
             refuse(path, f"expected {low:,} to {high:,}, found {value:,}")
+    messages, most = scenario.workload.messages, most_messages(scenario.peers)
+    if not 0 <= messages <= most:
+        many = f"{scenario.peers} peer{'' if scenario.peers == 1 else 's'}"
+        refuse("workload.messages", f"expected 0 to {most:,} for {many}, found {messages:,}")
     if scenario.network.loss == 1:
         refuse("network.loss", "expected less than 1: a network that loses everything delivers nothing")
     shortest, longest = scenario.workload.gap_ms

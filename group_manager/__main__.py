@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from peer.drivers.program import loading
+
+    loading()
+
 import argparse
 import os
 import signal
@@ -10,6 +15,7 @@ import sys
 from group_manager.service import PORT, Service
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError
 from peer.drivers.control import parse_endpoint, read_key
+from peer.drivers.program import Options, loaded, say
 
 EXAMPLE = """example:
   python -m group_manager --bind 192.0.2.7:5680
@@ -21,15 +27,16 @@ encrypted."""
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the group manager; its exit code."""
+    loaded()
     if sys.version_info < (3, 10):
-        print("group_manager: this needs Python 3.10 or later", file=sys.stderr)
+        say("this needs Python 3.10 or later")
         return BAD_SETTINGS
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     try:
-        service = Service(parse_endpoint(options.bind, port=PORT), read_key(options.key))
+        service = Service(parse_endpoint(options.bind, port=PORT, path="--bind"), read_key(options.key))
     except LabError as error:
-        print(f"group_manager: {error}", file=sys.stderr)
+        say(str(error))
         return error.exit_code
     try:
         print("the group manager listens on {}:{}".format(*service.endpoint), flush=True)
@@ -42,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Options:
+    parser = Options(
         prog="python -m group_manager",
         description="Keeps who is there: the peers of each group, and where they and their comparison server are.",
         epilog=EXAMPLE,

@@ -2,7 +2,8 @@
 
 Pure: requests and the time go in, replies come out. A registration is a lease that
 heartbeats renew; what is not renewed is gone. The same name registered again replaces
-itself, so a restarted peer is one peer.
+itself, so a restarted peer is one peer. A group has one comparison server: a second one is
+told that the group is taken, unless it takes it over, which the first one is told.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from peer.core.names import is_endpoint
+
 LEASE_S = 10.0
 HEARTBEAT_S = 2.0
 LONGEST_NAME = 64
 NAME = re.compile(r"(\w[\w .@-]*)?")
-LONGEST_HOST = 255
 MOST_ENTRIES = 1024
 OPS = ("register", "heartbeat", "unregister", "list", "where", "stop")
 
@@ -80,62 +82,76 @@ class Membership:
             return _refuse("malformed", "who registers has a name")
         if role not in ("peer", "server"):
             return _refuse("malformed", f"role must be peer or server, found {str(role)[:40]!r}")
-        if not _is_endpoint(endpoint):
+        if not is_endpoint(endpoint):
             return _refuse("malformed", f"endpoint must be [address, port], found {str(endpoint)[:80]!r}")
         key = _key(request)
+        incarnation = str(request.get("incarnation", ""))[:LONGEST_NAME]
+        leading = self._server(group)
+        if role == "server" and leading and leading.incarnation != incarnation and not request.get("take_over"):
+            return _busy(leading)
         if key not in self.entries and len(self.entries) >= MOST_ENTRIES:
             return _refuse("full", f"{MOST_ENTRIES} processes are registered")
-        incarnation = str(request.get("incarnation", ""))[:LONGEST_NAME]
+        if role == "server" and leading:
+            del self.entries[leading.group, leading.name]
         self.entries[key] = Entry(name, group, role, (endpoint[0], endpoint[1]), incarnation, now + LEASE_S)
-        return {"ok": True, "lease_s": LEASE_S, "heartbeat_s": HEARTBEAT_S, "server": self._server(group)}
+        return {"ok": True, "lease_s": LEASE_S, "heartbeat_s": HEARTBEAT_S, "server": self._endpoint_of_server(group)}
 
     def _heartbeat(self, request: dict[str, Any], now: float) -> dict[str, Any]:
         entry = self.entries.get(_key(request))
         if entry is None:
             return _refuse("unknown name", "not registered (any more); register again", definite=False)
+        if entry.role == "server" and _is_another(entry, request):
+            return _busy(entry)
         entry.expires = now + LEASE_S
-        return {"ok": True, "server": self._server(entry.group)}
+        return {"ok": True, "server": self._endpoint_of_server(entry.group)}
 
     def _unregister(self, request: dict[str, Any]) -> dict[str, Any]:
-        gone = self.entries.pop(_key(request), None)
-        return {"ok": True, "known": gone is not None}
+        entry = self.entries.get(_key(request))
+        known = entry is not None and not _is_another(entry, request)
+        if known:
+            del self.entries[_key(request)]
+        return {"ok": True, "known": known}
 
     def _where(self, request: dict[str, Any]) -> dict[str, Any]:
         names = request.get("names")
-        if not isinstance(names, list):
-            return _refuse("malformed", f"names must be a list, found {str(names)[:40]!r}")
-        endpoints = {entry.name: list(entry.endpoint) for entry in self._of(request) if entry.name in names}
-        return {"ok": True, "endpoints": endpoints, "missing": [name for name in names if name not in endpoints]}
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return _refuse("malformed", f"names must be a list of texts, found {str(names)[:40]!r}")
+        wanted = dict.fromkeys(names[:MOST_ENTRIES])
+        endpoints = {entry.name: list(entry.endpoint) for entry in self._of(request) if entry.name in wanted}
+        return {"ok": True, "endpoints": endpoints, "missing": [name for name in wanted if name not in endpoints]}
 
     def _of(self, request: dict[str, Any]) -> list[Entry]:
         group = request.get("group", "")
         return [entry for entry in self.entries.values() if entry.group == group and entry.role == "peer"]
 
-    def _server(self, group: str) -> list | None:
+    def _server(self, group: str) -> Entry | None:
         for entry in self.entries.values():
             if entry.group == group and entry.role == "server":
-                return list(entry.endpoint)
+                return entry
         return None
+
+    def _endpoint_of_server(self, group: str) -> list | None:
+        server = self._server(group)
+        return list(server.endpoint) if server else None
 
 
 def _key(request: dict[str, Any]) -> tuple[str, str]:
     return request.get("group", ""), request.get("name", "")
 
 
+def _is_another(entry: Entry, request: dict[str, Any]) -> bool:
+    """Whether the request comes from another process than the registration of that name."""
+    return str(request.get("incarnation", entry.incarnation)) != entry.incarnation
+
+
+def _busy(server: Entry) -> dict[str, Any]:
+    where = "{}:{}".format(*server.endpoint)
+    what = f"group {server.group!r}" if server.group else "the group"
+    return _refuse("busy", f"{what} is led by the comparison server at {where}", definite=False)
+
+
 def _row(entry: Entry) -> dict[str, Any]:
     return {"name": entry.name, "endpoint": list(entry.endpoint), "incarnation": entry.incarnation}
-
-
-def _is_endpoint(value: Any) -> bool:
-    return (
-        isinstance(value, (list, tuple))
-        and len(value) == 2
-        and isinstance(value[0], str)
-        and len(value[0]) <= LONGEST_HOST
-        and isinstance(value[1], int)
-        and not isinstance(value[1], bool)
-        and 0 < value[1] < 65536
-    )
 
 
 def _refuse(code: str, sentence: str, *, definite: bool = True) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 from group_manager.membership import Membership
+from peer.drivers.control import Connection
 from peer.drivers.switchboard import BROKEN, Switchboard
 
 PORT = 5680
@@ -19,6 +20,7 @@ class Service:
 
     def __init__(self, bind: tuple[str, int], key: bytes) -> None:
         self.membership = Membership()
+        self._servers: dict[Connection, dict[str, Any]] = {}  # what ends the registration of a comparison server
         self._board = Switchboard(bind, key, largest_frame=LARGEST_REQUEST)
 
     @property
@@ -35,9 +37,17 @@ class Service:
         """Answer what arrives within this time."""
         for connection, request, _ in self._board.poll(timeout_s):
             if request is BROKEN:
-                continue  # a registration outlives the connection by its lease
+                self._release(connection)
+                continue
             reply = self.membership.handle(request, monotonic())
+            if isinstance(request, dict) and request.get("role") == "server" and reply["ok"]:
+                self._servers[connection] = {**request, "op": "unregister"}
             self._board.send(connection, _labelled(reply, request))
+
+    def _release(self, connection: Connection) -> None:
+        """A peer's registration outlives its connection by the lease; a comparison server that died makes way."""
+        if request := self._servers.pop(connection, None):
+            self.membership.handle(request, monotonic())
 
     def close(self) -> None:
         """Let the last replies leave, and end."""

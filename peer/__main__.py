@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from peer.drivers.program import loading
+
+    loading()
+
 import argparse
 import os
 import signal
@@ -11,6 +16,7 @@ from pathlib import Path
 
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError, SettingsError
 from peer.drivers.control import parse_endpoint, read_key
+from peer.drivers.program import Options, loaded, say, seconds
 from peer.drivers.udp import Application, UdpPeer
 
 MANAGER_PORT, SERVER_PORT = 5680, 5678
@@ -25,8 +31,9 @@ to stop. Traffic is authenticated with the key, not encrypted."""
 
 def main(arguments: list[str] | None = None, application: Application | None = None) -> int:
     """Run a peer; its exit code."""
+    loaded()
     if sys.version_info < (3, 10):
-        print("peer: this needs Python 3.10 or later", file=sys.stderr)
+        say("this needs Python 3.10 or later")
         return BAD_SETTINGS
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
@@ -35,33 +42,33 @@ def main(arguments: list[str] | None = None, application: Application | None = N
             options.name,
             read_key(options.key),
             group=options.group,
-            bind=parse_endpoint(options.bind, port=0),
-            advertise=parse_endpoint(options.advertise) if options.advertise else None,
-            manager=parse_endpoint(options.manager, port=MANAGER_PORT),
-            server=parse_endpoint(options.server, port=SERVER_PORT) if options.server else None,
+            bind=parse_endpoint(options.bind, port=0, path="--bind"),
+            advertise=parse_endpoint(options.advertise, path="--advertise") if options.advertise else None,
+            manager=parse_endpoint(options.manager, port=MANAGER_PORT, path="--manager"),
+            server=parse_endpoint(options.server, port=SERVER_PORT, path="--server") if options.server else None,
             logs=Path(options.logs),
             orphan_s=options.orphan_s,
             application=application,
             say=lambda sentence: print(f"peer {options.name}: {sentence}", file=sys.stderr, flush=True),
         )
     except SettingsError as error:
-        print(f"peer: {error}", file=sys.stderr)
+        say(str(error))
         return BAD_SETTINGS
     except OSError as error:
-        print(f"peer: cannot listen on {options.bind}: {error.strerror}", file=sys.stderr)
+        say(f"cannot listen on {options.bind}: {error.strerror}")
         return BAD_SETTINGS
     try:
         peer.run()
     except KeyboardInterrupt:
         return INTERRUPTED
     except LabError as error:
-        print(f"peer: {error}", file=sys.stderr)
+        say(str(error))
         return error.exit_code
     return peer.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Options:
+    parser = Options(
         prog="python -m peer",
         description="One peer of the multicast ordering lab.",
         epilog=EXAMPLE,
@@ -76,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--advertise", metavar="HOST:PORT", help="address under which others reach this peer, where it differs")
     add("--key", metavar="FILE", help="the lab's key (.lab/key, made on first use)")
     add("--logs", metavar="DIR", default=".lab/logs", help="where the logs of the present run are kept (%(default)s)")
-    add("--orphan-s", type=float, default=600.0, help="exit after so long without any control connection (%(default)g)")
+    about = "exit after so long without any control connection (%(default)g)"
+    add("--orphan-s", metavar="SECONDS", type=seconds, default=600.0, help=about)
     return parser
 
 

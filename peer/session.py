@@ -1,4 +1,4 @@
-"""One process's life as the comparison server sees it: idle, shaking hands, ready, running, drained, closed.
+"""One process's life as the comparison server sees it: idle, shaking hands, ready, running, drained, closed, collected.
 
 Pure: commands go in, effects come out. A session plays one stack a run; nothing of an
 earlier run but the process goes into the next one. It reports how far it is, and stays,
@@ -7,21 +7,35 @@ acknowledging and resending, until it is told to close.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from peer.core.commands import Close, Command, Counts, Prepare, Reached, Rejected, Release, Stop
+from peer.core.commands import (
+    Close,
+    Collected,
+    Command,
+    Counts,
+    Describe,
+    Described,
+    Prepare,
+    Reached,
+    Rejected,
+    Release,
+    Stop,
+)
 from peer.core.effects import Ask, Effect
 from peer.core.errors import LabError, SettingsError
 from peer.core.events import Commanded
 from peer.core.host import Host
-from peer.core.news import Drained, GroupReady, PairRefused
+from peer.core.news import Drained, GroupReady, Overfull, PairRefused
 from peer.core.settings import RunSettings, from_json
 from peer.core.trace import Recorder
 from peer.stacks import build_stack
 
 SERVER = "comparison_server"
-IDLE, HANDSHAKE, READY, RUNNING, DRAINED, CLOSED = "idle", "handshake", "ready", "running", "drained", "closed"
+IDLE, HANDSHAKE, READY, RUNNING, DRAINED = "idle", "handshake", "ready", "running", "drained"
+CLOSED, COLLECTED = "closed", "collected"  # the logs are kept here; the server has them too
+FREE = (IDLE, CLOSED, COLLECTED)  # a new run may be prepared
 
 
 @dataclass(slots=True)
@@ -32,6 +46,7 @@ class Play:
     me: int
     settings: RunSettings
     header: dict[str, Any]  # of its logs
+    incarnations: dict[str, str] = field(default_factory=dict)  # by name: which processes belong to it
 
 
 @dataclass(slots=True)
@@ -48,9 +63,11 @@ class Session:
         self.name = name
         self.phase = IDLE
         self.run = ""
+        self.prepare: Prepare | None = None  # what was said about the present run
         self.me = 0
         self.settings: RunSettings | None = None
         self.host: Host | None = None
+        self.gave_up = False
 
     def on_command(self, command: Command, time_s: float) -> list[Effect | Play | Seal]:
         """The server wants something."""
@@ -58,15 +75,20 @@ class Session:
         if kind is Prepare:
             return self._prepare(command)
         if kind is Stop:
-            return self._seal(time_s) if self.phase not in (IDLE, CLOSED) else []
+            return self._seal(time_s) if self.phase not in FREE else []
         if command.run != self.run or self.host is None:
             return [self._tell(Rejected(command.run, "unknown run", f"{self.name} does not play run {command.run}"))]
         if kind is Release and self.phase in (HANDSHAKE, READY):
             self.phase = RUNNING
             self.host.recorder.released(time_s)
             return self.host.step([Commanded(command)], time_s)
-        if kind is Close and self.phase != CLOSED:
+        if kind is Close and self.phase not in FREE:
             return self._seal(time_s)
+        if kind is Describe:
+            told = self.prepare
+            return [self._tell(Described(self.run, told.me, told.settings, told.header)), self._tell(self.counts())]
+        if kind is Collected and self.phase == CLOSED:
+            self.phase = COLLECTED
         return []
 
     def on_news(self, news: Any) -> list[Effect]:
@@ -77,11 +99,15 @@ class Session:
                 self.phase = READY
             return [self._tell(Reached(self.run))]
         if kind is Drained:
-            self.phase = DRAINED
+            if self.phase == RUNNING:
+                self.phase = DRAINED
             return [self._tell(self.counts())]
         if kind is PairRefused:
             sentence = f"{self.name} and {self.settings.members[news.peer]} differ: {news.sentence}"
             return [self._tell(Rejected(self.run, "other settings", sentence))]
+        if kind is Overfull and not self.gave_up:
+            self.gave_up = True  # once is enough, however often the layers say so
+            return [self._tell(Rejected(self.run, "overfull", f"{self.name} cannot go on: {news.sentence}"))]
         return []
 
     def counts(self) -> Counts:
@@ -104,7 +130,7 @@ class Session:
         )
 
     def _prepare(self, command: Prepare) -> list[Effect | Play]:
-        if self.phase not in (IDLE, CLOSED):
+        if self.phase not in FREE:
             return [self._tell(Rejected(command.run, "busy", f"{self.name} is busy with run {self.run}"))]
         try:
             settings = from_json(RunSettings, command.settings)
@@ -115,9 +141,10 @@ class Session:
         except (LabError, TypeError) as error:
             return [self._tell(Rejected(command.run, "settings", f"{self.name} cannot play this run: {error}"))]
         self.run, self.me, self.settings, self.phase = command.run, command.me, settings, HANDSHAKE
+        self.prepare, self.gave_up = command, False
         self.host = Host(stack, Recorder(settings.trace))
         header = {**command.header, "peer": command.me, "run": command.run, "settings": command.settings}
-        return [Play(command.run, command.me, settings, header)]
+        return [Play(command.run, command.me, settings, header, command.incarnations)]
 
     def _seal(self, time_s: float) -> list[Effect | Seal]:
         effects = self.host.step([Commanded(Close(self.run))], time_s)

@@ -15,6 +15,7 @@ from peer.core.errors import SettingsError
 from peer.core.layer import Layer
 from peer.core.names import PeerId
 from peer.core.settings import LayerSettings, RunSettings, StackSettings
+from peer.core.shapes import fits, hints_of, shown
 from peer.core.stack import Stack
 from peer.discovery.group_manager import GroupManager
 from peer.links.ack_resend import AckResend
@@ -25,9 +26,12 @@ from peer.ordering.fixed_sequencer import FixedSequencer
 from peer.ordering.lamport_all_ack import LamportAllAck
 from peer.ordering.unordered import Unordered
 from peer.overlay.full_mesh import FullMesh
+from peer.workload.bank import Bank
 from peer.workload.burst import Burst
 from peer.workload.single import Single
 from peer.workload.steady import Steady
+from peer.workload.store import Store
+from peer.workload.text import Text
 
 DISCOVERIES: Mapping[str, type[Layer]] = {"group_manager": GroupManager}
 CONNECTIONS: Mapping[str, type[Layer]] = {"ready_ack": ReadyAck}
@@ -41,7 +45,14 @@ ORDERINGS: Mapping[str, type[Layer]] = {
     "lamport_all_ack": LamportAllAck,
     "fixed_sequencer": FixedSequencer,
 }
-WORKLOADS: Mapping[str, type[Layer]] = {"steady": Steady, "burst": Burst, "single": Single}
+WORKLOADS: Mapping[str, type[Layer]] = {
+    "steady": Steady,
+    "burst": Burst,
+    "single": Single,
+    "bank": Bank,
+    "store": Store,
+    "text": Text,
+}
 
 PLACES: Mapping[str, Mapping[str, type[Layer]]] = {  # a stack's places, from bottom to top
     "discovery": DISCOVERIES,
@@ -107,6 +118,9 @@ def _make(cls: type[Layer], entry: LayerSettings, run: RunSettings, me: PeerId, 
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise SettingsError(f"{entry.name} has no option {unknown[0]!r}", path=f"{path}.{unknown[0]}")
+    for name, value in options.items():
+        if not fits(value, hints_of(cls)[name]):
+            raise SettingsError(f"found {shown(value)}, which it cannot be", path=f"{path}.{name}")
     return cls.make(run, me, options)
 
 

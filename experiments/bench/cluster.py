@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,9 +31,17 @@ class Timed:
 
 
 def loopback(ordering: str, variant: str | None, peers: int, *assignments: str) -> RunSettings:
-    """A run over plain loopback, nothing emulated."""
-    scenario = override(load("lan"), assignments, peers=peers)
-    return replace(resolve(scenario, ordering, variant, "1", "local"), delays_s=None)
+    """A run over plain loopback, nothing emulated but the loss that is asked for."""
+    settings = resolve(override(load("lan"), assignments, peers=peers), ordering, variant, "1", "local")
+    return replace(settings, delays_s=((0.0,) * peers,) * peers if settings.network.loss else None)
+
+
+def pin(cluster: LocalCluster) -> None:
+    """Each peer to a processor of its own, as far as there are enough, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        for place, name in enumerate(cluster.names):
+            os.sched_setaffinity(cluster.pids[name], {processors[place % len(processors)]})
 
 
 def timed(cluster: LocalCluster, settings: RunSettings) -> Timed:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from analysis.tables import show
+from experiments.bench.row import LESS_IS_BETTER, Lacking, Row
 from peer.core.errors import SettingsError
-
-Rows = list[dict[str, Any]]
 
 # name -> the module whose `run` measures it; imported when asked for
 BENCHES: Mapping[str, str] = {
     "throughput": "experiments.bench.throughput",
     "latency": "experiments.bench.latency",
+    "zeromq": "experiments.bench.zeromq",
+    "verdict": "experiments.bench.to_the_verdict",
     "packets": "experiments.bench.packets",
     "simulator": "experiments.bench.simulating",
     "explorer": "experiments.bench.exploring",
@@ -34,18 +38,35 @@ def bench(
 ) -> int:
     """Measure. Machines are noisy: the figures are medians, and ratios hold better than absolute values.
 
+    Some figures have a floor; the ratio says how many times as good as that they are.
+
     Example: python -m experiments bench throughput
     """
     if name != "all" and name not in BENCHES:
         raise SettingsError(f"unknown benchmark {name!r}; known are all, {', '.join(BENCHES)}")
-    measured = {}
-    for each, run in _chosen(name):
-        measured[each] = run()
-        if not as_json:
-            show(_table(each, measured[each]))
+    if not as_json:
+        print(machine())
+    measured: dict[str, list[Row]] = {}
+    with Console(stderr=True).status("") as status:
+        for each in BENCHES if name == "all" else [name]:
+            status.update(each)
+            run = import_module(BENCHES[each]).run
+            try:
+                measured[each] = run(lambda what, each=each: status.update(f"{each}: {what}"))
+            except Lacking as lacking:
+                print(f"{each}: {lacking}", file=sys.stderr)
+                continue
+            if not as_json:
+                show(_table(each, measured[each]))
     if as_json:
-        print(json.dumps({"python": python(), "benches": measured}))
+        benches = {each: [row.as_dict() for row in rows] for each, rows in measured.items()}
+        print(json.dumps({"python": python(), "cores": cores(), "benches": benches}))
     return 0
+
+
+def machine() -> str:
+    """What measured."""
+    return f"{python()}, {cores()} cores"
 
 
 def python() -> str:
@@ -54,18 +75,28 @@ def python() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}{' with' if optimised else ' without'} PGO"
 
 
-def _chosen(name: str) -> Iterator[tuple[str, Callable[[], Rows]]]:
-    for each, module in BENCHES.items():
-        if name in ("all", each):
-            yield each, import_module(module).run
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _table(name: str, rows: Rows) -> Table:
-    table = Table(title=f"{name} ({python()})", title_justify="left")
+def _table(name: str, rows: list[Row]) -> Table:
+    table = Table(title=name, title_justify="left")
     table.add_column("what")
-    table.add_column("median", justify="right")
-    table.add_column("unit")
+    for column in ("median", "floor", "ratio"):
+        table.add_column(column, justify="right")
+        if column == "median":
+            table.add_column("unit")
     for row in rows:
-        value = row["value"]
-        table.add_row(row["name"], f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}", row["unit"])
+        table.add_row(row.name, _figure(row.value), row.unit, _floor(row), f"{row.ratio:.2f}" if row.floor else "")
     return table
+
+
+def _floor(row: Row) -> str:
+    if row.floor is None:
+        return ""
+    return ("at most " if row.unit in LESS_IS_BETTER else "") + _figure(row.floor)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from experiments.bench.memory import peak_mb
+from experiments.bench.row import Row, Say
 from experiments.explorer.search import explore
 
 REPEAT = 3
@@ -26,18 +27,19 @@ SEARCHES = [
 ]
 
 
-def run() -> list[dict]:
-    """Rows of name, value and unit."""
+def run(say: Say) -> list[Row]:
+    """States, states a second and memory."""
     rows = []
     for number, (ordering, variant, network, peers, messages, most) in enumerate(SEARCHES):
+        name = f"{ordering}:{variant} over {network} links, {peers} peers x {messages}"
+        say(name)
         measured = [_measure_apart(number) for _ in range(REPEAT)]
         states, _, exhausted, peak_mb = measured[0]
-        name = f"{ordering}:{variant} over {network} links, {peers} peers x {messages}"
         rate = statistics.median(states / seconds for states, seconds, _, _ in measured)
         rows += [
-            {"name": f"{name}: {'all' if exhausted else 'the first'} states", "value": states, "unit": "states"},
-            {"name": f"{name}: rate", "value": round(rate), "unit": "states/s"},
-            {"name": f"{name}: peak memory", "value": round(peak_mb), "unit": "MB"},
+            Row(f"{name}: {'all' if exhausted else 'the first'} states", states, "states"),
+            Row(f"{name}: rate", rate, "states/s"),
+            Row(f"{name}: peak memory", peak_mb, "MB"),
         ]
     return rows
 

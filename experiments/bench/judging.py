@@ -8,63 +8,61 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
-from comparison_server.evidence import Evidence, PeerLog, Sends, message_ids
+from comparison_server.evidence import Evidence, PeerLog
 from comparison_server.positions import Positions
 from comparison_server.properties import PROPERTIES
 from comparison_server.rounds import compare
+from comparison_server.run_folder import load_run
+from experiments.bench.logs import write_logs
 from experiments.bench.memory import peak_mb
+from experiments.bench.row import Row, Say
 
 PEERS = 16
 DELIVERIES = 1_000_000
-DISPLACED = 0.02
-DISTANCE = 20
-SEED = 1
+TIMES = 3
+KINDS = {"equal": 0.0, "2 % displaced": 0.02}
+FLOORS = {
+    # what: seconds, and seconds where all logs are equal, and megabytes
+    "rounds from ids": (0.3, 0.3, 250.0),
+    "rounds from a run folder": (1.5, 1.5, None),
+    "all properties": (5.0, 1.0, 1000.0),
+}
 
 
-def run() -> list[dict]:
-    """Rows of name, value and unit."""
+def run(say: Say) -> list[Row]:
+    """Seconds and memory, from ids that are there as arrays and from the files of a run."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, displaced in (("equal", 0.0), (f"{DISPLACED:.0%} displaced", DISPLACED)):
-            _write_logs(Path(folder), displaced)
-            for what in MEASURES:
-                seconds, peak_mb = _measure_apart(what, folder)
-                name = f"{what} of {PEERS} x {DELIVERIES:,}, {kind}"
-                rows.append({"name": name, "value": round(seconds, 4), "unit": "s"})
-                rows.append({"name": f"{name}: peak memory", "value": round(peak_mb), "unit": "MB"})
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        for kind, displaced in KINDS.items():
+            say(f"{kind}: writing logs")
+            write_logs(folder, PEERS, DELIVERIES, displaced)
+            for log in load_run(folder).logs:
+                np.save(folder / f"ids-{log.label}.npy", log.ids)
+            for what, (floor_s, equal_s, floor_mb) in FLOORS.items():
+                say(f"{kind}: {what}")
+                measured = [_measure_apart(what, folder) for _ in range(TIMES)]
+                seconds, peaks = zip(*measured)
+                title = f"{what} of {PEERS} x {DELIVERIES:,}, {kind}"
+                rows.append(Row(title, median(seconds), "s", floor_s if displaced else equal_s))
+                rows.append(Row(f"{title}: peak memory", max(peaks), "MB", floor_mb))
     return rows
 
 
-def _measure_apart(what: str, folder: str) -> list[float]:
+def _measure_apart(what: str, folder: Path) -> list[float]:
     """Measures in a process of its own, so that the peak of its memory is its own too."""
-    command = [sys.executable, "-m", __spec__.name, what, folder]
+    command = [sys.executable, "-m", __spec__.name, what, str(folder)]
     root = Path(__file__).parents[2]
     return json.loads(subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=300).stdout)
 
 
-def _write_logs(folder: Path, displaced: float) -> None:
-    """Everybody multicasts in turn; a displaced message is delivered up to DISTANCE places too early or too late."""
-    chance = np.random.default_rng(SEED)
-    places = np.arange(DELIVERIES)
-    ids = message_ids(places % PEERS, places // PEERS)
-    for peer in range(PEERS):
-        moved = chance.random(DELIVERIES) < displaced
-        keys = places + np.where(moved, chance.integers(-DISTANCE, DISTANCE + 1, DELIVERIES), 0)
-        np.save(folder / f"{peer}.npy", ids[np.argsort(keys, kind="stable")])
-
-
-def _load(folder: str) -> Evidence:
-    """The logs mapped into memory; each process had delivered what was multicast a hundred messages before."""
-    logs = []
-    for peer in range(PEERS):
-        ids = np.load(Path(folder) / f"{peer}.npy", mmap_mode="r")
-        numbers = np.arange((DELIVERIES - peer + PEERS - 1) // PEERS)
-        sends = Sends(numbers, np.maximum(numbers * PEERS + peer - 100, 0))
-        logs.append(PeerLog(str(peer), ids, sender=peer, sends=sends))
-    return Evidence(logs)
+def _ids(folder: Path) -> Evidence:
+    """The expanded ids of each log, mapped into memory."""
+    return Evidence([PeerLog(str(peer), np.load(folder / f"ids-{peer}.npy", mmap_mode="r")) for peer in range(PEERS)])
 
 
 def _rounds(evidence: Evidence) -> None:
@@ -77,15 +75,15 @@ def _properties(evidence: Evidence) -> None:
         judge(positions)
 
 
-MEASURES = {"rounds": _rounds, "all properties": _properties}
-
-
-def _main(what: str, folder: str) -> None:
-    evidence = _load(folder)
+def _main(what: str, folder: Path) -> None:
+    evidence = load_run(folder) if what == "all properties" else None
     begin = time.perf_counter()
-    MEASURES[what](evidence)
+    if evidence is not None:
+        _properties(evidence)
+    else:
+        _rounds(_ids(folder) if what == "rounds from ids" else load_run(folder))
     print(json.dumps([time.perf_counter() - begin, peak_mb()]))
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main(sys.argv[1], Path(sys.argv[2]))

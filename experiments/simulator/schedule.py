@@ -17,11 +17,11 @@ class Schedule:
         self.heap: list[tuple] = []
         self.count = 0
 
-    def at(self, time_s: float, action: Callable[..., None], *arguments: Any) -> None:
+    def at(self, time_s: float, action: Callable[..., None], arguments: tuple) -> None:
         """Do this then."""
-        self.count += 1
-        heappush(self.heap, (time_s, self.count, action, arguments))
+        self.count = count = self.count + 1
+        heappush(self.heap, (time_s, count, action, arguments))
 
     def after(self, wait_s: float, action: Callable[..., None], *arguments: Any) -> None:
         """Do this after a while."""
-        self.at(self.now + wait_s, action, *arguments)
+        self.at(self.now + wait_s, action, arguments)

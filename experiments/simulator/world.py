@@ -6,7 +6,9 @@ one turn for one target share a datagram, as they do on a real socket.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from heapq import heappop
 from typing import Any
@@ -16,15 +18,19 @@ from experiments.simulator.schedule import Schedule
 from group_manager.membership import HEARTBEAT_S, Membership
 from peer.core.commands import Hello
 from peer.core.effects import Ask, CancelTimer, Effect, Report, SetTimer, Transmit
+from peer.core.errors import WireError
 from peer.core.events import Answered, Event, PacketArrived, Started, TimerFired
 from peer.core.names import PeerId
 from peer.core.settings import RunSettings
 from peer.core.trace import pack_header
 from peer.core.wire import size_of
 from peer.drivers.chance import bits, stream
-from peer.drivers.datagram import ENTRY_BYTES, OVERHEAD_BYTES, Envelope
+from peer.drivers.datagram import ENTRY_BYTES, OVERHEAD_BYTES, Border, Envelope
 from peer.drivers.link_model import PairModel
 from peer.session import Play, Seal, Session
+
+# Hears every datagram (source, target, bytes) once it is on its way, and may give any bytes to any peer (`take`).
+Intruder = Callable[["World", PeerId, PeerId, bytes], None]
 
 CONTROL_DELAY_S = 0.0005  # one way between a peer and the servers
 COUNTS_EVERY_S = 1.0
@@ -44,26 +50,47 @@ class Simulated:
 
 
 def simulate(
-    run: RunSettings, *, run_id: str, agreement: bool, header: dict[str, Any] | None = None, limit_s: float = 1e5
+    run: RunSettings,
+    *,
+    run_id: str,
+    agreement: bool,
+    header: dict[str, Any] | None = None,
+    limit_s: float = 1e5,
+    intruder: Intruder | None = None,
 ) -> Simulated:
     """Play one run to its end."""
-    return World(run, run_id, agreement, header or {}, limit_s).play()
+    collects = gc.isenabled()
+    gc.disable()  # while a run is played no circles of objects are left behind; looking for some takes half the time
+    try:
+        return World(run, run_id, agreement, header or {}, limit_s, intruder).play()
+    finally:
+        if collects:
+            gc.enable()
+            gc.collect(0)  # of what was made meanwhile, the world itself: that is a circle
 
 
 class World:
     """Virtual time, the network, the servers and the peers."""
 
-    def __init__(self, run: RunSettings, run_id: str, agreement: bool, header: dict[str, Any], limit_s: float) -> None:
+    def __init__(
+        self,
+        run: RunSettings,
+        run_id: str,
+        agreement: bool,
+        header: dict[str, Any],
+        limit_s: float,
+        intruder: Intruder | None = None,
+    ) -> None:
         assert run.delays_s is not None, "a simulated run needs its delays"
+        assert intruder is None or run.network.wire, "only what is bytes can be heard and forged"
         self.run, self.run_id, self.agreement, self.header, self.limit_s = run, run_id, agreement, header, limit_s
+        self.intruder = intruder
         self.schedule = Schedule()
-        self.envelope = Envelope(bits(run.seed, "key")) if run.network.wire else None
         self.membership = Membership()
         self.coordinator = Coordinator()
         members = range(len(run.members))
         self.peers = [SimulatedPeer(self, me) for me in members]
-        self.models = [[PairModel(run, p, q) if p != q else None for q in members] for p in members]
-        self.turns = 0
+        self.receive = [peer.on_datagram for peer in self.peers]
 
     def play(self) -> Simulated:
         """Register, prepare, run, close."""
@@ -72,11 +99,11 @@ class World:
         self.schedule.after(4 * CONTROL_DELAY_S, self._begin)
         self.schedule.after(COUNTS_EVERY_S, self._tick)
         schedule, coordinator = self.schedule, self.coordinator
-        heap = schedule.heap
+        heap, limit_s = schedule.heap, self.limit_s
         while heap and coordinator.phase != DONE:
             schedule.now, _, action, arguments = heappop(heap)
             action(*arguments)
-            assert schedule.now < self.limit_s, f"no end after {self.limit_s} simulated seconds"
+            assert schedule.now < limit_s, f"no end after {limit_s} simulated seconds"
         return Simulated(
             [bytes(peer.trace) for peer in self.peers],
             [bytes(peer.sends) for peer in self.peers],
@@ -84,25 +111,17 @@ class World:
             self.coordinator,
             [peer.measures() for peer in self.peers],
             self.schedule.now,
-            self.turns,
+            sum(peer.turns for peer in self.peers),
         )
 
     def say(self, name: str, report: Any) -> None:
         """A session's report reaches the coordinator."""
         now = self.schedule.now
         if type(report) is Hello:
-            self.coordinator.joined(name, now)
+            self.coordinator.joined(name, now, incarnation=report.incarnation)
         else:
             self.coordinator.on_report(name, report, now)
         self._send_commands()
-
-    def over_the_wire(self, packets: list, size: int) -> list:
-        """The packets after their way through the shipped codec: sealed, opened, as large as they were taken for."""
-        bodies: dict = {}
-        entries = [self.envelope.entry(packet, bodies) for packet in packets]
-        datagram = self.envelope.seal((0, 0, 0, 0, 0, 0, 0), entries)
-        assert len(datagram) == size, f"{len(datagram)} bytes, taken for {size}: {packets}"
-        return self.envelope.open(memoryview(datagram)).packets
 
     def _begin(self) -> None:
         self.coordinator.start(self.run_id, self.run, self.agreement, self.header, self.schedule.now, asdict(self.run))
@@ -123,17 +142,22 @@ class SimulatedPeer:
     """One peer's process: its session, its timers, its side of the network."""
 
     def __init__(self, world: World, me: PeerId) -> None:
-        self.world, self.me = world, me
+        self.world, self.schedule, self.me = world, world.schedule, me
         self.name = world.run.members[me]
+        self.incarnation = f"{me:016x}"
         self.session = Session(self.name)
+        self.border: Border | None = None  # where datagrams are bytes
+        self.dropped: Counter[str] = Counter()
+        members = range(len(world.run.members))
+        self.models = [PairModel(world.run, me, p) if p != me else None for p in members]  # of the ways to the others
         self.timers: dict[tuple, int] = {}  # (layer, key) -> the count of the firing that is meant
         self.chances: dict[tuple, Any] = {}
-        members = len(world.run.members)
-        self.rtt_s: list[float | None] = [None] * members
-        self.heard_delay_s: list[float | None] = [None] * members  # of the last datagram heard from each
-        self.heard_at: list[float | None] = [None] * members
+        self.rtt_s: list[float | None] = [None for _ in members]
+        self.heard_delay_s: list[float | None] = [None for _ in members]  # of the last datagram heard from each
+        self.heard_at: list[float | None] = [None for _ in members]
         self.trace, self.sends, self.steps = bytearray(), bytearray(), []
-        self.datagrams = self.packets = self.bytes = 0
+        self.turns = self.datagrams = self.packets = self.bytes = 0
+        self.told: dict[str, Any] = {}  # what its layers told when the logs were sealed
 
     def register(self) -> None:
         """Come up: tell the group manager and the comparison server."""
@@ -141,7 +165,7 @@ class SimulatedPeer:
         request = {"op": "register", "name": self.name, "endpoint": [f"10.0.0.{self.me + 1}", 1]}
         world.schedule.after(CONTROL_DELAY_S, world.membership.handle, request, world.schedule.now)
         world.schedule.after(HEARTBEAT_S, self._heartbeat)
-        world.schedule.after(CONTROL_DELAY_S, world.say, self.name, Hello(self.name, "", "", ""))
+        world.schedule.after(CONTROL_DELAY_S, world.say, self.name, Hello(self.name, "", self.incarnation, ""))
         world.schedule.after(COUNTS_EVERY_S, self._report_counts)
 
     def on_command(self, command: Any) -> None:
@@ -159,14 +183,46 @@ class SimulatedPeer:
             schedule.after(CONTROL_DELAY_S, self.world.say, self.name, self.session.counts())
         schedule.after(COUNTS_EVERY_S, self._report_counts)
 
+    # The wire.
+
+    def hear(self, datagram: bytes) -> tuple[PeerId, list] | None:
+        """Whose packets these bytes are, and which; None if they are not let in."""
+        try:
+            if self.border is None:
+                raise WireError("no run")
+            source, opened = self.border.admit(memoryview(datagram))
+        except WireError as error:
+            self.dropped[error.reason] += 1
+            return None
+        return source, opened.packets
+
+    def take(self, datagram: bytes) -> None:
+        """Bytes from anywhere are here now."""
+        heard = self.hear(datagram)
+        if heard is not None:
+            self.on_datagram(*heard, 0.0, None)
+
+    def _over_the_wire(self, target: PeerId, packets: list, size: int) -> list | None:
+        """The packets as the target hears them, if it does: sealed, let in, as large as they were taken for."""
+        bodies: dict = {}
+        entries = [self.border.envelope.entry(packet, bodies) for packet in packets]
+        datagram = self.border.seal(target, 0, 0, 0, entries)
+        assert len(datagram) == size, f"{len(datagram)} bytes, taken for {size}: {packets}"
+        heard = self.world.peers[target].hear(datagram)
+        if self.world.intruder is not None:
+            self.world.intruder(self.world, self.me, target, datagram)
+        return None if heard is None else heard[1]
+
     # Turns.
 
     def _step(self, turn: Sequence[Event]) -> None:
-        self.world.turns += 1
-        self._perform(self.session.host.step(turn, self.world.schedule.now))
+        self.turns += 1
+        effects = self.session.host.step(turn, self.schedule.now)
+        if effects:
+            self._perform(effects)
 
-    def _on_datagram(self, source: PeerId, packets: list, delay_s: float, echo_s: float | None) -> None:
-        now = self.world.schedule.now
+    def on_datagram(self, source: PeerId, packets: list, delay_s: float, echo_s: float | None) -> None:
+        now = self.schedule.now
         rtt_s = self.rtt_s[source]
         if echo_s is not None:
             sample = delay_s + echo_s
@@ -175,12 +231,10 @@ class SimulatedPeer:
         silence_s = None if heard_at is None else now - heard_at
         self.heard_at[source] = now
         self.heard_delay_s[source] = delay_s
-        self.world.turns += 1
         if len(packets) == 1:
-            turn = [PacketArrived(source, packets[0], rtt_s, silence_s)]
+            self._step([PacketArrived(source, packets[0], rtt_s, silence_s)])
         else:
-            turn = [PacketArrived(source, packet, rtt_s, silence_s) for packet in packets]
-        self._perform(self.session.host.step(turn, now))
+            self._step([PacketArrived(source, packet, rtt_s, silence_s) for packet in packets])
 
     def _on_timer(self, layer: str, key: Any, count: int) -> None:
         name = (layer, key)
@@ -214,6 +268,9 @@ class SimulatedPeer:
             self._transmit(target, packets)
 
     def _transmit(self, target: PeerId, packets: list) -> None:
+        if len(packets) == 1:
+            self._send_datagram(target, packets, OVERHEAD_BYTES + ENTRY_BYTES + size_of(packets[0]))
+            return
         room = self.world.run.network.datagram_bytes
         size = OVERHEAD_BYTES
         first = 0
@@ -230,16 +287,17 @@ class SimulatedPeer:
         self.packets += len(packets)
         self.bytes += size
         world = self.world
-        if world.envelope is not None:
-            packets = world.over_the_wire(packets, size)
-        schedule = world.schedule
-        peer = world.peers[target]
+        if self.border is not None:
+            packets = self._over_the_wire(target, packets, size)
+            if packets is None:
+                return
+        schedule, receive = self.schedule, world.receive[target]
         echo_s = self.heard_delay_s[target]
-        for delay_s in world.models[self.me][target].fates():
-            schedule.at(schedule.now + delay_s, peer._on_datagram, self.me, packets, delay_s, echo_s)
+        for delay_s in self.models[target].fates():
+            schedule.at(schedule.now + delay_s, receive, (self.me, packets, delay_s, echo_s))
 
     def _set_timer(self, effect: SetTimer) -> None:
-        schedule = self.world.schedule
+        schedule = self.schedule
         wait_s = effect.earliest_s
         name = (effect.layer, effect.key)
         if effect.latest_s > wait_s:
@@ -247,7 +305,7 @@ class SimulatedPeer:
             if chance is None:
                 chance = self.chances[name] = stream(self.world.run.seed, "timer", self.me, *name).random
             wait_s += chance() * (effect.latest_s - wait_s)
-        schedule.at(schedule.now + wait_s, self._on_timer, effect.layer, effect.key, schedule.count + 1)
+        schedule.at(schedule.now + wait_s, self._on_timer, (effect.layer, effect.key, schedule.count + 1))
         self.timers[name] = schedule.count
 
     def _ask(self, ask: Ask) -> None:
@@ -264,6 +322,10 @@ class SimulatedPeer:
 
     def _play(self, play: Play) -> None:
         self._collect()
+        run = play.settings
+        if run.network.wire:
+            envelope = Envelope(bits(run.seed, "key"), self.name)
+            self.border = Border(envelope, self.incarnation, play.run, self.me, run.members, play.incarnations)
         self.timers.clear()
         self.trace += pack_header({**play.header, "records": "deliveries"})
         self.sends += pack_header({**play.header, "records": "sends"})
@@ -278,12 +340,13 @@ class SimulatedPeer:
 
     def _seal(self) -> None:
         self._collect()
+        self.told = self.session.host.stack.measures()
         world = self.world
         world.schedule.after(CONTROL_DELAY_S, world.coordinator.collected, self.name, world.schedule.now)
 
     def measures(self) -> dict[str, Any]:
         """What this peer sent, and what the network did to what was sent to it."""
-        models = [row[self.me] for row in self.world.models if row[self.me] is not None]
+        models = [peer.models[self.me] for peer in self.world.peers if peer is not self]
         layers = self.session.host.stack.layers if self.session.host else []
         return {
             "datagrams_sent": self.datagrams,
@@ -294,5 +357,7 @@ class SimulatedPeer:
             "held_by_model": sum(model.held for model in models),
             "resent": sum(getattr(layer, "resent", 0) for layer in layers),
             "duplicates": sum(getattr(layer, "duplicates", 0) for layer in layers),
+            "dropped": dict(sorted(self.dropped.items())),
             "rtt_s": self.rtt_s,
+            **self.told,
         }

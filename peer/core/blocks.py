@@ -9,6 +9,9 @@ from peer.core.errors import WireError
 from peer.core.wire import U8, U32, U64, Packet, register
 
 HIGHEST_STAMP = 1 << 56  # no honest clock comes near it, and there is room to count on from it
+HIGHEST_PLACE = (1 << 32) - 1
+HELD_AT_MOST = 4096  # blocks of one sender that an ordering holds back for a gap; what is beyond is lost to it
+BESIDE_BODY_BYTES = 256  # what a packet takes in memory beside its body, about
 
 
 @dataclass(slots=True)
@@ -36,6 +39,8 @@ class Block(Packet):
         """What the wire brought: raise WireError unless stamp and body are what a block can have."""
         if self.stamp > HIGHEST_STAMP:
             raise WireError("stamp", str(self.stamp))
+        if self.first + self.count >= HIGHEST_PLACE:
+            raise WireError("block", "its place is none of 32 bits")
         if self.size or not self.count:
             expected = self.count * self.size
         else:

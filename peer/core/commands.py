@@ -9,18 +9,23 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from peer.core.errors import WireError
+from peer.core.shapes import fits, hints_of, shown
 
 # Commands, to the session.
 
 
 @dataclass(slots=True)
 class Prepare:
-    """Build a fresh stack for this run; `me` is the receiver's place among the members."""
+    """Build a fresh stack for this run; `me` is the receiver's place among the members.
+
+    `incarnations`: which process belongs to the run, by the name of each member that was there when it began.
+    """
 
     run: str
     me: int
     settings: dict[str, Any]
     header: dict[str, Any] = field(default_factory=dict)
+    incarnations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -33,6 +38,20 @@ class Release:
 @dataclass(slots=True)
 class Close:
     """Everybody is done: end the connections in order and seal the logs."""
+
+    run: str = ""
+
+
+@dataclass(slots=True)
+class Describe:
+    """Say what you were told about this run: whoever leads now was not there when it began."""
+
+    run: str
+
+
+@dataclass(slots=True)
+class Collected:
+    """The logs of this run are safe here."""
 
     run: str = ""
 
@@ -80,6 +99,16 @@ class Reached:
 
 
 @dataclass(slots=True)
+class Described:
+    """What the Prepare of this run said."""
+
+    run: str
+    me: int
+    settings: dict[str, Any]
+    header: dict[str, Any]
+
+
+@dataclass(slots=True)
 class Counts:
     """How far a session is: what it asked for, delivered, sent again, holds, and whom it waits for."""
 
@@ -122,10 +151,10 @@ class Chunk:
     hash: str
 
 
-Command = Prepare | Release | Close | Fetch | Stop
-ControlReport = Hello | Reached | Counts | Rejected | Sealed | Chunk
-COMMANDS = (Prepare, Release, Close, Fetch, Stop)
-REPORTS = (Hello, Reached, Counts, Rejected, Sealed, Chunk)
+Command = Prepare | Release | Close | Describe | Collected | Fetch | Stop
+ControlReport = Hello | Described | Reached | Counts | Rejected | Sealed | Chunk
+COMMANDS = (Prepare, Release, Close, Describe, Collected, Fetch, Stop)
+REPORTS = (Hello, Described, Reached, Counts, Rejected, Sealed, Chunk)
 
 _BY_NAME = {cls.__name__: cls for cls in (*COMMANDS, *REPORTS)}
 
@@ -141,15 +170,12 @@ def from_message(message: Any) -> Command | ControlReport:
         raise WireError("control", "not an object")
     cls = _BY_NAME.get(str(message.get("op")))
     if cls is None:
-        raise WireError("control", f"unknown op {message.get('op')!r}")
+        raise WireError("control", f"unknown op {shown(message.get('op'))}")
     given = {name: value for name, value in message.items() if name != "op"}
-    for f in fields(cls):
-        if f.name in given and not isinstance(given[f.name], _TYPES[f.type.split("[")[0]]):
-            raise WireError("control", f"{cls.__name__}.{f.name} is {given[f.name]!r}")
+    for name, hint in hints_of(cls).items():
+        if name in given and not fits(given[name], hint):
+            raise WireError("control", f"{cls.__name__}.{name} is {shown(given[name])}")
     try:
         return cls(**given)
     except TypeError as error:
-        raise WireError("control", str(error)) from None
-
-
-_TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
+        raise WireError("control", str(error)[:200]) from None

@@ -85,6 +85,10 @@ class Layer:
         """Whom this layer waits for now."""
         return []
 
+    def measures(self) -> dict[str, Any]:
+        """What the operator is told of this layer when the run is over, by name; a few lines at most."""
+        return {}
+
 
 class Out:
     """What a layer can do in a handler. One per layer, made by the stack; a layer never keeps it."""

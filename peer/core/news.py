@@ -52,4 +52,11 @@ class Drained:
     delivered: int
 
 
-NEWS = (Located, PairReady, PairRefused, GroupReady, Settled, Drained)
+@dataclass(slots=True)
+class Overfull:
+    """A layer would have to keep more than honest members can make it keep: the run cannot go on."""
+
+    sentence: str
+
+
+NEWS = (Located, PairReady, PairRefused, GroupReady, Settled, Drained, Overfull)

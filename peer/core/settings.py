@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin
 
 from peer.core.errors import SettingsError
+from peer.core.shapes import fits, hints_of, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,29 @@ class RunSettings:
     trace: Literal["deliveries", "everything"] = "deliveries"
 
     def check(self) -> None:
-        """SettingsError unless there is a region for every member and a delay for every pair."""
+        """SettingsError unless there is a region for every member, a delay for every pair, and all is within bounds."""
         members = len(self.members)
         if len(self.regions) != members:
             raise SettingsError(f"expected {members}, one a member, found {len(self.regions)}", path="regions")
-        if self.delays_s is not None and [len(row) for row in self.delays_s] != [members] * members:
-            raise SettingsError(f"expected {members} rows of {members}, one delay a pair", path="delays_s")
+        if self.delays_s is not None:
+            if [len(row) for row in self.delays_s] != [members] * members:
+                raise SettingsError(f"expected {members} rows of {members}, one delay a pair", path="delays_s")
+            if not all(0 <= delay_s <= LONGEST_DELAY_S for row in self.delays_s for delay_s in row):
+                raise SettingsError(f"expected delays of 0 to {LONGEST_DELAY_S:g} seconds", path="delays_s")
+        if not 0 < members <= MOST_MEMBERS or len(set(self.members)) < members:
+            raise SettingsError(f"expected 1 to {MOST_MEMBERS} different names, found {members}", path="members")
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        for path, (low, high) in BOUNDS.items():
+            group, name = path.split(".")
+            value = getattr(getattr(self, group), name)
+            if value is not None and not low <= value <= high:
+                raise SettingsError(f"expected {low:,} to {high:,}, found {value:,}", path=path)
+        shortest, longest = self.workload.gap_ms
+        if not 0 <= shortest <= longest <= LONGEST_GAP_MS:
+            problem = f"expected [shortest, longest] in ms, found [{shortest:g}, {longest:g}]"
+            raise SettingsError(problem, path="workload.gap_ms")
 
     def digest(self) -> bytes:
         """Eight bytes that two peers share only if they were told the same run."""
@@ -125,12 +143,39 @@ class RunSettings:
         """How many bytes of messages a block may hold, so that it fits one datagram with all its headers."""
         return min(self.window.block_bytes, self.network.datagram_bytes - 256)
 
+    def most_held_bytes(self) -> int:
+        """What a layer may keep of blocks that wait for others: four windows of everybody's are more than it needs."""
+        largest = max(self.block_bytes(), self.workload.size_bytes)
+        return max(MOST_HELD_BYTES, 4 * len(self.members) * self.window.blocks * largest)
+
     def longest_round_trip_s(self) -> float:
         """The largest round trip that the emulated network has; half a second where it is real."""
         if self.delays_s is None:
             return 0.5
         there = max(max(row) for row in self.delays_s)
         return 2 * (there + self.network.jitter_ms / 1000)
+
+
+MOST_MEMBERS = 255
+MOST_HELD_BYTES = 256 * 2**20  # or more, where the windows are larger
+LONGEST_DELAY_S, LONGEST_GAP_MS = 3600.0, 3_600_000.0
+# The lowest and the highest value of each number. Messages are counted in 32 bits on their way.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "workload.messages": (0, 2**32 - 1),
+    "workload.size_bytes": (8, 16 * 2**20),
+    "network.loss": (0, 1),
+    "network.duplicate": (0, 1),
+    "network.reorder": (0, 1),
+    "network.jitter_ms": (0, 60_000),
+    "network.datagram_bytes": (548, 65_507),
+    "window.blocks": (1, 1_000_000),
+    "window.block_bytes": (1, 16 * 2**20),
+    "deadlines.handshake_s": (0.001, 1_000_000),
+    "deadlines.send_s": (0.001, 1_000_000),
+    "deadlines.drain_s": (0.001, 1_000_000),
+    "deadlines.upload_s": (0.001, 1_000_000),
+    "deadlines.deadline_s": (0.001, 1_000_000),
+}
 
 
 def to_json(settings: Any) -> str:
@@ -150,21 +195,23 @@ def _build(cls: type, value: Any, path: str) -> Any:
     unknown = sorted(set(value) - set(known))
     if unknown:
         raise SettingsError(f"unknown setting; known are {', '.join(known)}", path=f"{path}.{unknown[0]}".strip("."))
-    return cls(**{name: _value(known[name], value[name], f"{path}.{name}".strip(".")) for name in value})
+    hints = hints_of(cls)
+    found = {name: _value(hints[name], value[name], f"{path}.{name}".strip(".")) for name in value}
+    missing = [name for name, f in known.items() if name not in value and f.default is f.default_factory is MISSING]
+    if missing:
+        raise SettingsError("is missing", path=f"{path}.{missing[0]}".strip("."))
+    return cls(**found)
 
 
-def _value(spec: Any, value: Any, path: str) -> Any:
-    nested = _NESTED_CLASSES.get(str(spec.type).split(" |")[0])
-    if nested is not None and (value is not None or "None" not in spec.type):
+def _value(hint: Any, value: Any, path: str) -> Any:
+    options = (hint, *get_args(hint))
+    nested = next(filter(is_dataclass, options), None)
+    if nested is not None and (value is not None or nested is hint):
         return _build(nested, value, path)
-    return _tuples(value) if "tuple" in str(spec.type) else value
+    if not fits(value, hint):
+        raise SettingsError(f"found {shown(value)}, which it cannot be", path=path)
+    return _tuples(value) if tuple in map(get_origin, options) else value
 
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-_NESTED_CLASSES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (LayerSettings, StackSettings, WorkloadSettings, NetworkSettings, WindowSettings, DeadlineSettings)
-}

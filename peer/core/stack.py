@@ -104,6 +104,10 @@ class Stack:
         """Whom the layers wait for now."""
         return sorted({peer for layer, out in zip(self.layers, self._outs) for peer in layer.waits_for(out)})
 
+    def measures(self) -> dict[str, Any]:
+        """What the layers have to say of themselves when the run is over."""
+        return {what: value for layer in self.layers for what, value in layer.measures().items()}
+
     # What an event does first.
 
     def _play_packet(self, arrival: PacketArrived) -> None:

@@ -14,7 +14,7 @@ from peer.core.effects import Locate
 from peer.core.events import Answered, Moved
 from peer.core.guarantees import ADDRESSES
 from peer.core.layer import Layer, Out
-from peer.core.names import PeerId
+from peer.core.names import PeerId, is_endpoint
 from peer.core.news import Located
 
 SERVICE = "group_manager"
@@ -42,10 +42,11 @@ class GroupManager(Layer):
         self._ask(out)
 
     def on_answer(self, answered: Answered, out: Out) -> None:
-        if answered.service != SERVICE:
+        if answered.service != SERVICE or not isinstance(endpoints := answered.reply.get("endpoints"), dict):
             return
-        for name, endpoint in sorted(answered.reply.get("endpoints", {}).items()):
-            if name in self.names:
+        for name in sorted(endpoints):
+            endpoint = endpoints[name]
+            if name in self.names and is_endpoint(endpoint):
                 self._locate(self.names.index(name), (endpoint[0], endpoint[1]), out)
 
     def on_moved(self, moved: Moved, out: Out) -> None:

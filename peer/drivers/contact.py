@@ -71,9 +71,11 @@ class Contact:
             self._next_try = now + self._backoff_s
 
     def redirect(self, endpoint: tuple[str, int]) -> None:
-        """From now on it is there; nothing changes while a connection is open."""
-        if self.connection is None and endpoint != self.endpoint:
+        """From now on it is there."""
+        if endpoint != self.endpoint:
             self.endpoint, self._next_try = endpoint, 0.0
+            if self.connection is not None:
+                self.connection.close("it is somewhere else now")
 
     def close(self) -> None:
         """No more."""
@@ -88,8 +90,8 @@ class Contact:
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(*self.endpoint, type=socket.SOCK_STREAM)[0]
             self._dialling = socket.socket(family, kind, protocol)
-        except OSError as error:
-            self._failed(now, error.strerror or str(error))
+        except (OSError, ValueError) as error:  # ValueError: no name of a host
+            self._failed(now, getattr(error, "strerror", None) or str(error))
             return
         self._dialling.setblocking(False)
         code = self._dialling.connect_ex(address)

@@ -12,41 +12,69 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
+import os
 import secrets
 import socket
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from peer.core.errors import LabError, SettingsError, WireError
+from peer.drivers.program import say
 
 GREETING = b"mol-control-1\n"
 NONCE_BYTES = 16
 TAG_BYTES = 16
 LARGEST_FRAME = 4 * 1024 * 1024
+LARGEST_FIRST_FRAME = 128 * 1024  # of who connects: no more is kept for a stranger
+LONGEST_NUMBER = 20  # digits of a whole one: 64 bits
+DEEPEST = 16  # how many lists and objects of a message may lie one inside the other
 CHUNK_BYTES = 256 * 1024
-KEY_BYTES = 32
+KEY_BYTES = 32  # of a fresh one; those from elsewhere have
+LEAST_KEY_BYTES, MOST_KEY_BYTES = 16, 64
+MOST_KEY_TEXT = 1024
+DEFAULT_KEY = Path(".lab/key")
 
 _LENGTH = struct.Struct("<I")
 
 
 def read_key(path: str | Path | None) -> bytes:
-    """The key in this file; the default file is made on first use, readable by its owner only."""
-    file = Path(path) if path else Path(".lab/key")
+    """The key in this file; the default file is made on first use, for its owner only."""
+    file = Path(path) if path else DEFAULT_KEY
     try:
-        if not file.exists() and path is None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_hex(KEY_BYTES) + "\n")
-        key = bytes.fromhex(file.read_text().strip())
+        if path is None and not file.exists():
+            _make_key(file)
+        with open(file, "rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            key = bytes.fromhex(str(opened.read(MOST_KEY_TEXT), "ascii").strip())
     except OSError as error:
         raise SettingsError(f"cannot read the key: {error.strerror}", file=str(file)) from None
     except ValueError:
         raise SettingsError("a key is one line of hexadecimal digits", file=str(file)) from None
-    if len(key) < 16:
-        raise SettingsError(f"a key has at least 16 bytes, this one {len(key)}", file=str(file))
+    if len(key) < LEAST_KEY_BYTES:
+        raise SettingsError(f"a key has at least {LEAST_KEY_BYTES} bytes, this one {len(key)}", file=str(file))
+    if len(key) > MOST_KEY_BYTES:
+        raise SettingsError(f"a key has at most {MOST_KEY_BYTES} bytes, this one {len(key)}", file=str(file))
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        say(f"others can read the key in {file}, and do what peers do; `chmod 600 {file}` ends that", "warning")
     return key
+
+
+def _make_key(file: Path) -> None:
+    """A fresh key, all of it or nothing: of several processes that make one at once all read the same."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}-{secrets.token_hex(8)}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(secrets.token_hex(KEY_BYTES) + "\n")
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass  # another process was quicker
+    finally:
+        draft.unlink()
 
 
 class Connection:
@@ -133,7 +161,8 @@ class Connection:
                 return
             while len(self._in) >= _LENGTH.size:
                 (length,) = _LENGTH.unpack_from(self._in)
-                if not TAG_BYTES + _LENGTH.size <= length <= self.largest_frame:
+                largest = LARGEST_FIRST_FRAME if self.accepted and not self._received else LARGEST_FRAME
+                if not TAG_BYTES + _LENGTH.size <= length <= min(largest, self.largest_frame):
                     raise WireError("frame", f"a length of {length}")
                 if len(self._in) < _LENGTH.size + length:
                     return
@@ -165,14 +194,44 @@ class Connection:
         (length,) = _LENGTH.unpack_from(payload)
         if length > len(payload) - _LENGTH.size:
             raise WireError("frame", "the JSON is cut")
-        try:
-            return json.loads(payload[_LENGTH.size : _LENGTH.size + length]), payload[_LENGTH.size + length :]
-        except (ValueError, RecursionError):  # RecursionError: brackets nested without end
-            raise WireError("json") from None
+        return message_of(payload[_LENGTH.size : _LENGTH.size + length]), payload[_LENGTH.size + length :]
 
     def _tag(self, payload: bytes, counter: int, from_accepter: bool) -> bytes:
         context = self._nonce + struct.pack("<Q?", counter, from_accepter)
         return hashlib.blake2b(context + payload, key=self.key, digest_size=TAG_BYTES).digest()
+
+
+def message_of(text: bytes) -> Any:
+    """What a frame says; WireError unless it is JSON that can be said again: not deep, its numbers finite."""
+    try:
+        message = json.loads(str(text, "utf-8"), parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        if b"\\u" in text:
+            json.dumps(message, ensure_ascii=False).encode()  # which half of a letter cannot be
+    except (ValueError, RecursionError):  # RecursionError: brackets nested without end
+        raise WireError("json") from None
+    if _is_deeper(message, DEEPEST):
+        raise WireError("json", "nested too deep")
+    return message
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(text)
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if type(value) is dict:
+        value = value.values()
+    elif type(value) is not list:
+        return False
+    return not levels or any(_is_deeper(item, levels - 1) for item in value)
 
 
 def _notice_death(sock: socket.socket) -> None:
@@ -192,11 +251,13 @@ def dial(endpoint: tuple[str, int], key: bytes, timeout_s: float = 5.0) -> Conne
         raise LabError(f"cannot connect to {where}: {error.strerror or error or 'timed out'}") from None
 
 
-def parse_endpoint(text: str, *, port: int | None = None) -> tuple[str, int]:
-    """HOST:PORT as a pair; HOST alone where a default port is given."""
+def parse_endpoint(text: str, *, port: int | None = None, path: str = "") -> tuple[str, int]:
+    """HOST:PORT as a pair; HOST alone where a default port is given. `path`: the option or setting that says so."""
     host, colon, number = text.rpartition(":")
     if not colon and port is not None:
         host, number = text, str(port)
-    if not number.isdigit() or int(number) > 65535:
-        raise SettingsError(f"expected HOST:PORT, found {text!r}")
+    if not (number.isascii() and number.isdigit()):
+        raise SettingsError(f"expected HOST:PORT, found {text!r}", path=path)
+    if len(number) > 9 or int(number) > 65535:
+        raise SettingsError(f"expected HOST:PORT with a port from 0 to 65535, found {text!r}", path=path)
     return host or "0.0.0.0", int(number)

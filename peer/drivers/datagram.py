@@ -6,18 +6,21 @@ The header says which run, which sender in which incarnation, a counter, when it
 sent, the last stamp heard from the target and for how long that was held (from which
 the target computes the round trip). The tag is a keyed BLAKE2b over all of it, where a
 large body is represented by its own digest: a body that goes to everybody is encoded and
-hashed once.
+hashed once. The tag begins with the target's name, which does not travel: a datagram that
+is sent on to somebody else, or back to its sender, is as good as forged.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any
 
 from peer.core.errors import WireError
+from peer.core.names import PeerId
 from peer.core.wire import codec_of, codec_of_kind, decode, encode
 
 VERSION = 1
@@ -29,7 +32,7 @@ SMALL_BYTES = (
 
 # version, key id, run, sender, incarnation, counter, stamp (ns), echo (ns, 0: none), held (us)
 HEADER = struct.Struct("<BIQQQQQQI")
-_LENGTH = struct.Struct("<I")
+_LENGTH, _NAME = struct.Struct("<I"), struct.Struct("<Q")
 OVERHEAD_BYTES = HEADER.size + TAG_BYTES
 ENTRY_BYTES = _LENGTH.size
 
@@ -54,17 +57,18 @@ def short_hash(text: str) -> int:
 
 
 class Envelope:
-    """Seals and opens datagrams with one key."""
+    """Seals datagrams with one key, and opens those that are meant for `name`."""
 
-    def __init__(self, key: bytes) -> None:
-        self.key = key
+    def __init__(self, key: bytes, name: str) -> None:
         self.key_id = int.from_bytes(blake2b(key, digest_size=4, person=b"key id").digest(), "little")
         self._keyed = blake2b(key=key, digest_size=TAG_BYTES)  # copied for every digest: half the time of a new one
+        self._for_me = self.addressed(name)
 
-    def _digest(self, data: Any) -> bytes:
-        keyed = self._keyed.copy()
-        keyed.update(data)
-        return keyed.digest()
+    def addressed(self, name: str) -> Any:
+        """What the tag of every datagram for this target begins with."""
+        begun = self._keyed.copy()
+        begun.update(_NAME.pack(short_hash(name)))
+        return begun
 
     def entry(self, packet: Any, bodies: dict[int, tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes]:
         """A packet's bytes before its body, the body, and what of it is tagged; `bodies` remembers by identity."""
@@ -75,11 +79,11 @@ class Envelope:
         known = bodies.get(id(body))
         if known is None:
             raw = encode(body)
-            known = bodies[id(body)] = (raw, self._digest(raw))
+            known = bodies[id(body)] = (raw, _digest(self._keyed, raw))
         return codec.encode_own(packet), known[0], known[1]
 
-    def seal(self, header: tuple, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
-        """The datagram."""
+    def seal(self, addressed: Any, header: tuple, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
+        """The datagram, for whom `addressed` was made."""
         head = HEADER.pack(VERSION, self.key_id, *header)
         pack = _LENGTH.pack
         sent, tagged, size = [head, b""], [head], 0
@@ -88,7 +92,7 @@ class Envelope:
             sent += (length, own, body)
             tagged += (length, own, stands)
             size += ENTRY_BYTES + len(own) + len(body)
-        sent[1] = self._digest(b"".join(tagged if size > SMALL_BYTES else sent))
+        sent[1] = _digest(addressed, b"".join(tagged if size > SMALL_BYTES else sent))
         return b"".join(sent)
 
     def open(self, data: memoryview) -> Opened:
@@ -103,7 +107,7 @@ class Envelope:
             raise WireError("key")
         data = data if size > SMALL_BYTES else bytes(data)
         entries = self._entries(data, size)
-        tag = self._digest(self._tagged(data, size, entries))
+        tag = _digest(self._for_me, self._tagged(data, size, entries))
         if not compare_digest(tag, bytes(data[HEADER.size : OVERHEAD_BYTES])):
             raise WireError("tag")
         packets = [decode(data, start, stop) for start, stop in entries]
@@ -134,8 +138,14 @@ class Envelope:
                 tagged.append(data[start - ENTRY_BYTES : stop])
             else:
                 body = start + codec.head_bytes
-                tagged += (data[start - ENTRY_BYTES : body], self._digest(data[body:stop]))
+                tagged += (data[start - ENTRY_BYTES : body], _digest(self._keyed, data[body:stop]))
         return b"".join(tagged)
+
+
+def _digest(begun: Any, data: Any) -> bytes:
+    digest = begun.copy()
+    digest.update(data)
+    return digest.digest()
 
 
 class ReplayWindow:
@@ -162,3 +172,57 @@ class ReplayWindow:
 
 
 _WINDOW_BITS = (1 << ReplayWindow.WIDTH) - 1
+
+
+class Border:
+    """One member's border in one run: what leaves is sealed for its target, what comes is let in once, or refused.
+
+    Let in is what is authentic, for this member, of this run, of another member's process that
+    belongs to the run, and not seen before. Which process that is, the comparison server says;
+    of a member whose process it did not know yet, the first one that is heard.
+    """
+
+    __slots__ = ("envelope", "run", "sender", "incarnation", "counter", "addressed", "sources", "processes", "windows")
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        incarnation: str,
+        run: str,
+        me: PeerId,
+        members: Sequence[str],
+        incarnations: Mapping[str, str],
+    ) -> None:
+        """`incarnations`: by name, of those members whose process is known."""
+        self.envelope = envelope
+        self.run, self.sender, self.incarnation = short_hash(run), short_hash(members[me]), short_hash(incarnation)
+        self.counter = 0
+        self.addressed = [envelope.addressed(name) for name in members]
+        self.sources = {short_hash(name): peer for peer, name in enumerate(members) if peer != me}
+        self.processes = [short_hash(incarnations[name]) if name in incarnations else None for name in members]
+        self.windows = [ReplayWindow() for _ in members]
+
+    def seal(
+        self, target: PeerId, stamp_ns: int, echo_ns: int, held_us: int, entries: list[tuple[bytes, bytes, bytes]]
+    ) -> bytes:
+        """The next datagram that leaves."""
+        self.counter += 1
+        header = (self.run, self.sender, self.incarnation, self.counter, stamp_ns, echo_ns, held_us)
+        return self.envelope.seal(self.addressed[target], header, entries)
+
+    def admit(self, data: memoryview) -> tuple[PeerId, Opened]:
+        """Whose datagram this is, and what it says; WireError if it is not let in."""
+        opened = self.envelope.open(data)
+        if opened.run != self.run:
+            raise WireError("other run")
+        source = self.sources.get(opened.sender)
+        if source is None:
+            raise WireError("stranger")
+        process = self.processes[source]
+        if process is None:
+            process = self.processes[source] = opened.incarnation
+        if opened.incarnation != process:
+            raise WireError("incarnation")
+        if not self.windows[source].is_new(opened.counter):
+            raise WireError("replayed")
+        return source, opened

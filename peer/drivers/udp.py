@@ -39,14 +39,15 @@ from peer.core.commands import (
 from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, RecordMulticast, Report, SetTimer, Transmit
 from peer.core.errors import BAD_SETTINGS, HELD, UNFINISHED, WireError
 from peer.core.events import Answered, Event, Moved, PacketArrived, Started, TimerFired
-from peer.core.names import PeerId
+from peer.core.names import PeerId, is_endpoint
 from peer.core.settings import RunSettings
 from peer.core.trace import pack_header
 from peer.drivers.chance import stream
 from peer.drivers.contact import Contact
 from peer.drivers.control import CHUNK_BYTES
-from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Envelope, ReplayWindow, short_hash
+from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Border, Envelope
 from peer.drivers.link_model import PairModel
+from peer.drivers.trains import Trains
 from peer.session import IDLE, SERVER, Play, Seal, Session
 
 MANAGER = "group_manager"
@@ -54,9 +55,12 @@ HERE = ("127.0.0.1", "0.0.0.0", "localhost")
 DATAGRAMS_A_TURN = 64
 TURNS_A_LOOK = 64  # under load the control connections are looked at after so many turns
 COUNTS_EVERY_S = 1.0
+STILL_S, MOST_STANDSTILLS = 3.0, 16  # who did nothing for so long stood still; how many of these are told
 LINGER_S = 60e-6  # awake before sleeping: to be woken takes as long, and twice that on a virtual machine
+SMALL_ROOM = 9000  # datagrams that must be smaller than this come and go in trains, where the system can
 BUFFER_BYTES = 8 * 1024 * 1024  # asked for; what was given is reported
 CLOCK_TRUST_S = 5.0  # a stamp further from our clock than this is of another clock
+MOST_HELD = 16_384  # datagrams whose delay has not passed: half a second of what a peer can read at all
 
 Application = Callable[[PeerId, int, bytes], None]
 
@@ -64,15 +68,13 @@ Application = Callable[[PeerId, int, bytes], None]
 class Neighbour:
     """What this process knows of the network towards one member in one run."""
 
-    __slots__ = ("endpoint", "rtt_s", "heard_at", "heard_stamp", "window", "incarnation", "model")
+    __slots__ = ("endpoint", "rtt_s", "heard_at", "heard_stamp", "model")
 
     def __init__(self, model: PairModel | None) -> None:
         self.endpoint: tuple[str, int] | None = None
         self.rtt_s: float | None = None
         self.heard_at: float | None = None
         self.heard_stamp = 0
-        self.window = ReplayWindow()
-        self.incarnation: int | None = None
         self.model = model
 
 
@@ -127,14 +129,16 @@ class UdpPeer:
         self.said: dict[str, str] = {}  # the last trouble told of each contact
         self.exit_code = HELD
         self.session = Session(name)
-        self.incarnation = secrets.randbits(64)
+        self.incarnation = secrets.token_hex(8)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
         self.socket.bind(bind)
         self.socket.setblocking(False)
-        self.envelope = Envelope(key)
-        self.me_hash = short_hash(name)
+        self.trains = Trains(self.socket)
+        self.receive = self.trains.receive(wanted=False)
+        self.envelope = Envelope(key, name)
+        self.border: Border | None = None  # while a run is played
         self.manager = Contact("group manager", key, self._register)
         self.manager.endpoint = manager
         self.server = Contact("comparison server", key, self._greet)
@@ -144,10 +148,7 @@ class UdpPeer:
         self.counts_due = 0.0
         self.asked = 0  # requests to the manager
         self.stopping = ""  # why, once it is time to go
-        self.run_id = 0
         self.neighbours: list[Neighbour] = []
-        self.by_hash: dict[int, PeerId] = {}
-        self.counter = 0
         self.timers: list[tuple[float, int, str, Any]] = []
         self.timer_of: dict[tuple[str, Any], int] = {}
         self.timer_count = 0
@@ -176,18 +177,18 @@ class UdpPeer:
         turns = 0
         while not self.stopping:
             turn = self._read(at_most)
+            turns += 1  # also where all that was read is dropped: a flood of it keeps nobody from being heard
             if turn:
                 at_most = DATAGRAMS_A_TURN
                 self._perform(self.session.host.step(turn, monotonic()))
-                turns += 1
             if self.held or self.timers:
                 self._what_is_due()
+            if turns >= TURNS_A_LOOK:
+                turns = 0
+                self._serve_contacts(monotonic())
             if not turn:
                 at_most = 1
                 self._wait()
-            elif turns >= TURNS_A_LOOK:
-                turns = 0
-                self._serve_contacts(monotonic())
 
     def _wait(self) -> None:
         now = monotonic()
@@ -231,38 +232,31 @@ class UdpPeer:
 
     def _read(self, at_most: int) -> list[Event]:
         turn: list[Event] = []
-        receive = self.socket.recvfrom_into
-        buffer = self.buffer
+        receive, buffer = self.receive, self.buffer
         for _ in range(at_most):
             try:
-                size, endpoint = receive(buffer)
+                size, endpoint, car_bytes = receive(buffer)
             except BlockingIOError:
                 break
             except OSError:
                 continue  # an ICMP error of an earlier datagram; the link takes care
-            self.received += 1
             self.received_bytes += size
-            try:
-                self._arrived(self.envelope.open(buffer[:size]), endpoint, turn)
-            except WireError as error:
-                self.dropped[error.reason] += 1
+            for start in range(0, size or 1, car_bytes or 1):
+                self.received += 1
+                try:
+                    self._arrived(buffer[start : min(start + car_bytes, size)], endpoint, turn)
+                except WireError as error:
+                    self.dropped[error.reason] += 1
         return turn
 
-    def _arrived(self, opened: Any, endpoint: tuple[str, int], turn: list[Event]) -> None:
-        if opened.run != self.run_id or not self.neighbours:
-            raise WireError("other run")
-        source = self.by_hash.get(opened.sender)
-        if source is None:
-            raise WireError("stranger")
+    def _arrived(self, datagram: memoryview, endpoint: tuple[str, int], turn: list[Event]) -> None:
+        border = self.border
+        if border is None:
+            raise WireError("no run")
+        source, opened = border.admit(datagram)
         neighbour = self.neighbours[source]
-        if neighbour.incarnation is None:
-            neighbour.incarnation = opened.incarnation
-        if opened.incarnation != neighbour.incarnation:
-            raise WireError("incarnation")
-        if not neighbour.window.is_new(opened.counter):
-            raise WireError("replayed")
-        if endpoint != neighbour.endpoint:
-            turn.append(Moved(source, endpoint))
+        if endpoint != neighbour.endpoint and opened.counter == border.windows[source].highest:
+            turn.append(Moved(source, endpoint))  # an older datagram says where it was
         now = monotonic()
         model = neighbour.model
         if model is None:
@@ -272,8 +266,15 @@ class UdpPeer:
         if not -CLOCK_TRUST_S < now - sent < CLOCK_TRUST_S:
             sent = now
         for delay_s in model.fates():
+            due = sent + delay_s
+            if due <= now and not self.held:
+                self.lateness.add(now - due)
+                self._hand_in(source, opened, now, turn)
+                continue
+            if len(self.held) >= MOST_HELD:
+                raise WireError("too many held back")
             self.held_count += 1
-            heappush(self.held, (sent + delay_s, self.held_count, source, opened))
+            heappush(self.held, (due, self.held_count, source, opened))
 
     def _hand_in(self, source: PeerId, opened: Any, now: float, turn: list[Event]) -> None:
         neighbour = self.neighbours[source]
@@ -291,13 +292,13 @@ class UdpPeer:
     # Effects out.
 
     def _perform(self, effects: Sequence[Effect | Play | Seal]) -> None:
-        trains: dict[PeerId, list[Any]] = {}
+        outgoing: dict[PeerId, list[Any]] = {}
         for effect in effects:
             kind = type(effect)
             if kind is Transmit:
-                train = trains.get(effect.target)
+                train = outgoing.get(effect.target)
                 if train is None:
-                    trains[effect.target] = [effect.packet]
+                    outgoing[effect.target] = [effect.packet]
                 else:
                     train.append(effect.packet)
             elif kind is Deliver:
@@ -318,9 +319,11 @@ class UdpPeer:
             elif kind is Play:
                 self._play(effect)
             elif kind is Seal:
+                self._transmit(outgoing)  # the last words
+                outgoing = {}
                 self._seal(effect.run)
-        if trains:
-            self._transmit(trains)
+        if outgoing:
+            self._transmit(outgoing)
         if self.files and self.session.host.recorder.holds_records():
             self._write_logs()
 
@@ -329,42 +332,48 @@ class UdpPeer:
         for number, message in enumerate(unpack(block), block.first):
             application(sender, number, message)
 
-    def _transmit(self, trains: dict[PeerId, list[Any]]) -> None:
+    def _transmit(self, outgoing: dict[PeerId, list[Any]]) -> None:
         bodies: dict[int, tuple[bytes, bytes]] = {}
         entry = self.envelope.entry
-        for target, packets in trains.items():
+        for target, packets in outgoing.items():
+            neighbour = self.neighbours[target]
+            if neighbour.endpoint is None:
+                self.dropped["nowhere to send"] += 1
+                continue
+            datagrams: list[bytes] = []
             entries: list[tuple[bytes, bytes, bytes]] = []
             size = OVERHEAD_BYTES
             for packet in packets:
                 part = entry(packet, bodies)
                 part_bytes = ENTRY_BYTES + len(part[0]) + len(part[1])
                 if entries and size + part_bytes > self.room:
-                    self._send(target, entries)
+                    datagrams.append(self._sealed(target, neighbour, entries))
                     entries, size = [], OVERHEAD_BYTES
                 entries.append(part)
                 size += part_bytes
+            datagrams.append(self._sealed(target, neighbour, entries))
             self.packets += len(packets)
-            self._send(target, entries)
+            self._send(datagrams, neighbour.endpoint)
 
-    def _send(self, target: PeerId, entries: list[tuple[bytes, bytes, bytes]]) -> None:
-        neighbour = self.neighbours[target]
-        if neighbour.endpoint is None:
-            self.dropped["nowhere to send"] += 1
-            return
-        self.counter += 1
+    def _sealed(self, target: PeerId, neighbour: Neighbour, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
         now_ns = monotonic_ns()
         held_us = 0
         if neighbour.heard_stamp:
             held_us = min(0xFFFFFFFF, max(0, int(now_ns / 1e3 - neighbour.heard_at * 1e6)))
-        header = (self.run_id, self.me_hash, self.incarnation, self.counter, now_ns, neighbour.heard_stamp, held_us)
-        datagram = self.envelope.seal(header, entries)
+        return self.border.seal(target, now_ns, neighbour.heard_stamp, held_us, entries)
+
+    def _send(self, datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
         try:
-            self.socket.sendto(datagram, neighbour.endpoint)
+            self.trains.send(datagrams, endpoint)
         except OSError as error:  # as good as lost on the way
-            self.dropped[f"not sent: {error.strerror}"] += 1
+            self.dropped[f"not sent: {error.strerror}"] += len(datagrams)
             return
-        self.sent += 1
-        self.sent_bytes += len(datagram)
+        except ValueError:  # a name of a host that no network knows
+            self.dropped["nowhere to send"] += len(datagrams)
+            return
+        self.sent += len(datagrams)
+        for datagram in datagrams:
+            self.sent_bytes += len(datagram)
 
     def _set_timer(self, effect: SetTimer) -> None:
         wait_s = effect.earliest_s
@@ -383,16 +392,16 @@ class UdpPeer:
 
     def _play(self, play: Play) -> None:
         run, me = play.settings, play.me
-        self.run_id = int(play.run, 16)
+        self.border = Border(self.envelope, self.incarnation, play.run, me, run.members, play.incarnations)
         emulated = run.delays_s is not None
         members = range(len(run.members))
         self.neighbours = [Neighbour(PairModel(run, p, me) if emulated and p != me else None) for p in members]
-        self.by_hash = {short_hash(name): p for p, name in enumerate(run.members) if p != me}
         self.timers.clear()
         self.timer_of.clear()
         self.chances.clear()
         self.held.clear()
         self.room = min(run.network.datagram_bytes, LARGEST)
+        self.receive = self.trains.receive(wanted=self.room < SMALL_ROOM)
         self.sealed = None
         self._reset_measures()
         gc.collect()
@@ -456,11 +465,16 @@ class UdpPeer:
                     digest.update(part)
             files[name] = [path.stat().st_size, digest.hexdigest()]
         self.sealed = Sealed(run, files, self._measures())
+        self.border = None  # nobody waits for what would still be delivered, and nothing would write it down
+        self.timers.clear()
+        self.timer_of.clear()
+        self.held.clear()
         self._report(self.sealed)
 
     # Control.
 
     def _serve_contacts(self, now: float) -> None:
+        self._account_for_a_standstill(now)
         for message, _ in self.manager.serve(now):
             self._on_manager(message)
         for message, _ in self.server.serve(now):
@@ -488,6 +502,14 @@ class UdpPeer:
         if all(contact.lost_at is not None and now - contact.lost_at > self.orphan_s for contact in contacts):
             self._stop(f"no control connection for {self.orphan_s:g} s", UNFINISHED)
 
+    def _account_for_a_standstill(self, now: float) -> None:
+        """The contacts are looked after every second at least, unless this whole process stood still."""
+        still_s = now - self.looked
+        self.looked = now
+        if still_s > STILL_S and self.border is not None and len(self.stood_still) < MOST_STANDSTILLS:
+            at_s = max(0.0, now - still_s - self.session.host.recorder.zero_s)
+            self.stood_still.append({"at_s": at_s, "for_s": still_s})
+
     def _on_command(self, command: Command) -> None:
         now = monotonic()
         kind = type(command)
@@ -504,7 +526,7 @@ class UdpPeer:
 
     def _send_chunk(self, fetch: Fetch) -> None:
         known = self.sealed is not None and fetch.run == self.sealed.run and fetch.file in self.sealed.files
-        if not known or not 0 < fetch.length <= CHUNK_BYTES or fetch.offset < 0:
+        if not known or not 0 < fetch.length <= CHUNK_BYTES or not 0 <= fetch.offset < self.sealed.files[fetch.file][0]:
             self._report(Rejected(fetch.run, "no such log", f"{self.name} has no such part of a log"))
             return
         with open(self._log_path(fetch.file), "rb") as file:
@@ -528,14 +550,15 @@ class UdpPeer:
         if message.get("code") == "unknown name":
             self._register(self.manager)
         server = message.get("server")
-        if isinstance(server, list) and len(server) == 2 and not self.server_is_given:
-            host = str(server[0])
+        if is_endpoint(server) and not self.server_is_given:
+            host, port = server
             if host in HERE:  # as the manager sees it: on the manager's machine
                 host = self.manager.endpoint[0]
-            self.server.redirect((host, int(server[1])))
-        if "heartbeat_s" in message:
-            self.heartbeat_s = float(message["heartbeat_s"])
-        if "endpoints" in message and self.session.host is not None:
+            self.server.redirect((host, port))
+        heartbeat_s = message.get("heartbeat_s")
+        if isinstance(heartbeat_s, (int, float)) and heartbeat_s > 0:
+            self.heartbeat_s = heartbeat_s
+        if "endpoints" in message and self.border is not None:
             self._perform(self.session.host.step([Answered(MANAGER, message)], monotonic()))
 
     def _register(self, contact: Contact) -> None:
@@ -546,11 +569,11 @@ class UdpPeer:
                 host = contact.connection.socket.getsockname()[0]
             endpoint = (host, port)
         request = {"op": "register", "name": self.name, "group": self.group, "endpoint": list(endpoint)}
-        self._ask_manager({**request, "incarnation": f"{self.incarnation:016x}"})
+        self._ask_manager({**request, "incarnation": self.incarnation})
 
     def _greet(self, contact: Contact) -> None:
         session, python = self.session, sys.version.split()[0]
-        hello = Hello(self.name, self.group, f"{self.incarnation:016x}", python, session.run, session.phase)
+        hello = Hello(self.name, self.group, self.incarnation, python, session.run, session.phase)
         contact.send(to_message(hello))
         self.said.pop(contact.what, None)
         self.say(f"connected to the comparison server at {_words(contact.endpoint)}")
@@ -584,6 +607,8 @@ class UdpPeer:
         self.sent = self.sent_bytes = self.packets = self.received = self.received_bytes = 0
         self.dropped: Counter[str] = Counter()
         self.lateness, self.timer_lateness = Lateness(), Lateness()
+        self.looked = monotonic()  # after the contacts
+        self.stood_still: list[dict[str, float]] = []
         self.kernel_drops_before = _kernel_drops(self.socket)
 
     def _measures(self) -> dict[str, Any]:
@@ -605,9 +630,12 @@ class UdpPeer:
             "resent": stack.total("resent"),
             "duplicates": stack.total("duplicates"),
             "model_lateness": self.lateness.summary(),
+            "stood_still": self.stood_still,
             "timer_lateness": self.timer_lateness.summary(),
+            "trains": self.trains.can_send and self.trains.can_receive,
             "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
             "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
+            **stack.measures(),
         }
 
 

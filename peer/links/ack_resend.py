@@ -6,7 +6,7 @@ packet that goes the other way, else in an ACK of its own: at once for a gap or 
 duplicate, when eight are owed, or after 5 ms. The sender resends what a mask shows
 missing, and when nothing moved for the resend time, which follows the measured round
 trip. A duplicate is acknowledged again and not handed up again. Bodies larger than a
-datagram are cut and joined.
+datagram are cut and joined; the pieces of one have consecutive numbers.
 
 `order: fifo` hands up in the order sent, `order: none` on arrival.
 
@@ -18,16 +18,18 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from peer.core import wire
-from peer.core.errors import WireError
+from peer.core.blocks import BESIDE_BODY_BYTES
+from peer.core.errors import SettingsError, WireError
 from peer.core.events import PacketArrived
 from peer.core.guarantees import FIFO_LINKS, LARGE, ONCE, REACH, RELIABLE
 from peer.core.layer import Layer, Out
 from peer.core.names import PeerId
-from peer.core.news import Settled
+from peer.core.news import Overfull, Settled
 from peer.core.requests import SendAll, SendTo
+from peer.core.settings import MOST_HELD_BYTES
 from peer.core.wire import U16, U32, U64, Packet, register
 
 ACK_EVERY = 8  # packets owed an acknowledgement before one leaves by itself
@@ -39,6 +41,8 @@ RESEND_AT_ONCE = 16  # packets resent by one firing of a timer
 FIRST_RESEND_S, QUICKEST_RESEND_S, SLOWEST_RESEND_S = 0.2, 0.04, 2.0
 HEADERS_BYTES = 128  # of a datagram, at most: its own header, the link's and those of what rides along
 LARGEST_BODY = 16 * 1024 * 1024 + 1024  # a message of 16 MiB and what the layers put around it
+LEAST_PIECE_BYTES, MOST_PIECES = 256, 0xFFFF
+WIDEST_WINDOW = 4096  # what has come beyond a gap is kept, of every pair as much as the window is wide
 
 
 @dataclass(slots=True)
@@ -75,13 +79,23 @@ register(22, Piece)
 
 
 @dataclass(slots=True)
+class Whole:
+    """A body of which not all pieces have come."""
+
+    of: int
+    size: int = 0  # bytes of the pieces that are here
+    pieces: dict = field(default_factory=dict)  # index -> data
+
+
+@dataclass(slots=True)
 class Pair:
     """The two directions between this peer and one member."""
 
     next: int = 0  # the number of the next packet
     unacked: dict = field(default_factory=dict)  # number -> (body, resend for a gap once this was overtaken, token)
     lowest: int = 0  # nothing below it is unacknowledged
-    waiting: deque = field(default_factory=deque)  # (body, token) that found the window full
+    waiting: deque = field(default_factory=deque)  # (body, token) that found the window full,
+    waiting_bytes: int = 0  # and how much that is
     resend_set: bool = False  # the lazy timer runs;
     resend_upto: int = 0  # what was below this number when it was set has waited a whole resend time when it fires
     patience: int = 1  # doubles with every resend time without progress
@@ -92,7 +106,7 @@ class Pair:
     urgent: bool = False  # a gap or a duplicate: acknowledge at the end of the turn
     listed: bool = False  # something came in this turn: it is among those to whom an acknowledgement may be owed
     ack_set: bool = False  # the timer of a late acknowledgement runs
-    joining: dict = field(default_factory=dict)  # whole -> {index: data}
+    joining: dict = field(default_factory=dict)  # number of a body -> Whole; one at a time over `order: fifo`
 
 
 @dataclass(slots=True)
@@ -106,8 +120,9 @@ class AckResend(Layer):
     requests = (SendTo, SendAll)
 
     members: int
-    order: str = "fifo"
-    window: int = 256  # packets on their way to one member; what is beyond waits, bounded by the workloads' windows
+    order: Literal["fifo", "none"] = "fifo"
+    window: int = 256  # packets on their way to one member; what is beyond waits,
+    most_bytes: int = MOST_HELD_BYTES  # and this bounds it where the workloads' windows do not
     piece_bytes: int = 1300
     pairs: list[Pair] = field(default_factory=list)
     tokens: int = 0  # own blocks so far
@@ -125,6 +140,10 @@ class AckResend(Layer):
     @classmethod
     def make(cls, run: Any, me: PeerId, options: dict[str, Any]) -> AckResend:
         options.setdefault("piece_bytes", run.network.datagram_bytes - HEADERS_BYTES)
+        options.setdefault("most_bytes", run.most_held_bytes())
+        for name, low, high in (("piece_bytes", LEAST_PIECE_BYTES, LARGEST_BODY), ("window", 1, WIDEST_WINDOW)):
+            if not low <= options.get(name, low) <= high:
+                raise SettingsError(f"expected {low:,} to {high:,}, found {options[name]:,}", path=f"stack.link.{name}")
         return cls(members=len(run.members), **options)
 
     def granted(self) -> frozenset[str]:
@@ -152,7 +171,7 @@ class AckResend(Layer):
     def _send(self, peer: PeerId, body: Any, token: int, out: Out) -> None:
         pair = self.pairs[peer]
         if pair.waiting or len(pair.unacked) >= self.window:
-            pair.waiting.append((body, token))
+            self._wait(peer, pair, body, token, out)
             return
         number = pair.next
         pair.next = number + 1
@@ -160,6 +179,14 @@ class AckResend(Layer):
         self._transmit(peer, pair, number, body, out)
         if not pair.resend_set:
             self._set_resend(peer, pair, out)
+
+    def _wait(self, peer: PeerId, pair: Pair, body: Any, token: int, out: Out) -> None:
+        size = BESIDE_BODY_BYTES + wire.size_of(body)
+        if pair.waiting_bytes + size > self.most_bytes:
+            out.tell(Overfull(f"{len(pair.waiting)} packets wait for peer {peer}, which acknowledges too little"))
+            return
+        pair.waiting.append((body, token))
+        pair.waiting_bytes += size
 
     def _transmit(self, peer: PeerId, pair: Pair, number: int, body: Any, out: Out) -> None:
         pair.owed = 0
@@ -223,22 +250,35 @@ class AckResend(Layer):
         out.up(PacketArrived(arrival.source, body, arrival.rtt_s, arrival.silence_s))
 
     def _join(self, pair: Pair, piece: Piece, out: Out) -> Any:
-        pieces = pair.joining.setdefault(piece.whole, {})
-        pieces[piece.index] = piece.data
-        if len(pieces) < piece.of:
+        joining = pair.joining
+        whole = joining.get(piece.whole)
+        if whole is None:
+            while len(joining) >= (1 if self.order == "fifo" else self.window):  # its other pieces can come no more
+                self._give_up(pair, next(iter(joining)), "its end is missing", out)
+            whole = joining[piece.whole] = Whole(piece.of)
+        whole.size += len(piece.data)
+        if piece.of != whole.of or piece.index >= whole.of or piece.index in whole.pieces or whole.size > LARGEST_BODY:
+            self._give_up(pair, piece.whole, "its pieces do not fit each other", out)
             return None
-        del pair.joining[piece.whole]
+        whole.pieces[piece.index] = piece.data
+        if len(whole.pieces) < whole.of:
+            return None
+        del joining[piece.whole]
         try:
-            return wire.decode(b"".join(pieces[index] for index in range(piece.of)))
-        except (WireError, KeyError) as error:
-            out.note("bad pieces dropped", problem=str(error))
+            return wire.decode(b"".join(whole.pieces[index] for index in range(whole.of)))
+        except WireError as error:
+            out.note("a body was given up", problem=str(error))
             return None
+
+    def _give_up(self, pair: Pair, number: int, problem: str, out: Out) -> None:
+        del pair.joining[number]
+        out.note("a body was given up", problem=problem)
 
     # Acknowledgements.
 
     def _acknowledged(self, peer: PeerId, pair: Pair, upto: int, mask: int, out: Out) -> None:
         unacked = pair.unacked
-        if upto > pair.next:
+        if upto > pair.next or mask and upto + mask.bit_length() >= pair.next:
             return  # it acknowledges what was never sent
         progress = upto > pair.lowest
         if progress:
@@ -266,6 +306,7 @@ class AckResend(Layer):
             pair.patience = 1
             while pair.waiting and len(unacked) < self.window:
                 body, token = pair.waiting.popleft()
+                pair.waiting_bytes -= BESIDE_BODY_BYTES + wire.size_of(body)
                 number = pair.next
                 pair.next = number + 1
                 unacked[number] = (body, number + OVERTAKEN, token)

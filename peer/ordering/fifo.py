@@ -10,15 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.core.blocks import Block
+from peer.core.blocks import HELD_AT_MOST, Block
 from peer.core.clocks import LamportClock
 from peer.core.events import PacketArrived
 from peer.core.guarantees import AGREEMENT, FIFO, INTEGRITY, RELIABLE, VALIDITY
 from peer.core.layer import Layer, Out
 from peer.core.names import PeerId
 from peer.core.requests import MulticastBlock, SendAll
-
-HELD_AT_MOST = 4096  # blocks held back of one sender; over links that lose, a gap would hold back all that follows
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class Fifo(Layer):
     members: int
     clock: LamportClock = field(default_factory=LamportClock)
     next: list[int] = field(default_factory=list)  # by sender: the place of its next block
-    back: list[dict[int, Block]] = field(default_factory=list)  # by sender: held back, by place
+    back: list[dict[int, Block]] = field(default_factory=list)  # by sender: at most HELD_AT_MOST held back, by place
 
     def __post_init__(self) -> None:
         if not self.next:

@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.core.blocks import Block
+from peer.core.blocks import HELD_AT_MOST, Block
 from peer.core.clocks import LamportClock
+from peer.core.errors import SettingsError
 from peer.core.events import PacketArrived
 from peer.core.guarantees import AGREEMENT, CAUSAL, FIFO, FIFO_LINKS, INTEGRITY, PREFIX, RELIABLE, TOTAL, VALIDITY
 from peer.core.layer import Layer, Out
@@ -52,9 +53,9 @@ class FixedSequencer(Layer):
     clock: LamportClock = field(default_factory=LamportClock)
     numbers: int = 0  # how many the sequencer has given
     next: list[int] = field(default_factory=list)  # [sender]: the place of the next block the sequencer takes from it
-    back: list[dict[int, Block]] = field(default_factory=list)  # [sender]: came before its turn, by place
+    back: list[dict[int, Block]] = field(default_factory=list)  # [sender]: HELD_AT_MOST that came too early, by place
     delivered: int = 0  # everything numbered below it was delivered
-    ahead: dict[int, Block] = field(default_factory=dict)  # number -> block, came before its turn
+    ahead: dict[int, Block] = field(default_factory=dict)  # number -> block: HELD_AT_MOST that came too early
 
     def __post_init__(self) -> None:
         if not self.next:
@@ -63,6 +64,10 @@ class FixedSequencer(Layer):
 
     @classmethod
     def make(cls, run: Any, me: PeerId, options: dict[str, Any]) -> FixedSequencer:
+        sequencer = options.get("sequencer", 0)
+        if not 0 <= sequencer < len(run.members):
+            problem = f"expected a peer, 0 to {len(run.members) - 1}, found {sequencer}"
+            raise SettingsError(problem, path="ordering_options.sequencer")
         return cls(members=len(run.members), **options)
 
     def on_request(self, request: MulticastBlock, out: Out) -> None:
@@ -84,11 +89,14 @@ class FixedSequencer(Layer):
 
     def _offered(self, block: Block, out: Out) -> None:
         sender = block.sender
+        back = self.back[sender]
         if block.first < self.next[sender]:
             return  # it has its number
-        self.back[sender][block.first] = block
-        while self.next[sender] in self.back[sender]:
-            block = self.back[sender].pop(self.next[sender])
+        if len(back) >= HELD_AT_MOST and block.first > self.next[sender]:
+            return
+        back[block.first] = block
+        while self.next[sender] in back:
+            block = back.pop(self.next[sender])
             self.next[sender] = block.following
             self._number(block, out)
 
@@ -101,6 +109,8 @@ class FixedSequencer(Layer):
     def _numbered(self, number: int, block: Any, out: Out) -> None:
         if number < self.delivered:
             return  # a duplicate
+        if len(self.ahead) >= HELD_AT_MOST and number > self.delivered:
+            return
         self.ahead[number] = block
         while self.delivered in self.ahead:
             block = self.ahead.pop(self.delivered)

@@ -24,11 +24,11 @@ L. Lamport, Time, clocks, and the ordering of events in a distributed system, 19
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.core.blocks import HIGHEST_STAMP, Block
+from peer.core.blocks import BESIDE_BODY_BYTES, HIGHEST_STAMP, Block
 from peer.core.clocks import LamportClock
 from peer.core.errors import WireError
 from peer.core.events import PacketArrived
@@ -47,7 +47,9 @@ from peer.core.guarantees import (
 )
 from peer.core.layer import Layer, Out
 from peer.core.names import PeerId
+from peer.core.news import Overfull
 from peer.core.requests import MulticastBlock, SendAll
+from peer.core.settings import MOST_HELD_BYTES
 from peer.core.wire import U8, U32, U64, Packet, register
 
 
@@ -80,6 +82,8 @@ class BlockAck(Packet):
             raise WireError("stamp", str(self.stamp))
 
 
+MOST_ACKED = 1 << 20  # blocks of which acks are kept, by `textbook`
+
 register(30, Holds)
 register(31, Promise)
 register(32, BlockAck)
@@ -103,7 +107,9 @@ class LamportAllAck(Layer):
 
     members: int
     clock: LamportClock = field(default_factory=LamportClock)
-    queue: list[tuple[int, Block]] = field(default_factory=list)  # sorted by key; bounded by everybody's window
+    queue: list[tuple[int, Block]] = field(default_factory=list)  # sorted by key; honest members' windows bound it
+    queued_bytes: int = 0  # of the blocks in it,
+    most_bytes: int = MOST_HELD_BYTES  # and for those of members that keep to no window
 
     @staticmethod
     def variant(name: str) -> type[LamportAllAck]:
@@ -112,24 +118,31 @@ class LamportAllAck(Layer):
 
     @classmethod
     def make(cls, run: Any, me: PeerId, options: dict[str, Any]) -> LamportAllAck:
-        return cls(members=len(run.members), **options)
+        return cls(members=len(run.members), **{"most_bytes": run.most_held_bytes(), **options})
 
     def on_request(self, request: MulticastBlock, out: Out) -> None:
         block = request.block(out.me, self.clock.stamp())
         self.queue.append((key(block), block))  # its stamp is above all that is queued
+        self.queued_bytes += BESIDE_BODY_BYTES + len(block.body)
         self.holds(out.me, block)
         out.down(SendAll(block, own=True))
         if self.members == 1:
             self.on_turn(out)  # nothing will arrive that could make it surer
 
-    def enqueue(self, block: Block) -> None:
-        """A block arrived: its place in the queue follows from its stamp, not from when it came."""
+    def enqueue(self, block: Block, out: Out) -> bool:
+        """A block arrived: its place follows from its stamp, not from when it came. Is there room for it?"""
         entry = (key(block), block)
         queue = self.queue
+        queued_bytes = self.queued_bytes + BESIDE_BODY_BYTES + len(block.body)
+        if queued_bytes > self.most_bytes:
+            out.tell(Overfull(f"{len(queue)} blocks wait in its queue, and peer {block.sender} sends more"))
+            return False
+        self.queued_bytes = queued_bytes
         if not queue or entry[0] > queue[-1][0]:
             queue.append(entry)
         else:
-            insort(queue, entry)
+            queue.insert(bisect_left(queue, (entry[0] + 1,)), entry)  # not insort: blocks do not compare
+        return True
 
     def on_turn(self, out: Out) -> None:
         queue = self.queue
@@ -139,6 +152,7 @@ class LamportAllAck(Layer):
         while sure < len(queue) and self.is_sure(queue[sure][1]):
             sure += 1
         for _, block in queue[:sure]:
+            self.queued_bytes -= BESIDE_BODY_BYTES + len(block.body)
             out.deliver(block)
         del queue[:sure]
 
@@ -186,7 +200,8 @@ class Explicit(LamportAllAck):
                     self._rises(sender, source, upto)
         elif packet.sender == source:
             self.clock.receive(packet.stamp)
-            self.enqueue(packet)
+            if not self.enqueue(packet, out):
+                return
             self.holds(source, packet)
             self.holds(out.me, packet)
             if source not in self.untold:
@@ -242,7 +257,8 @@ class Promised(LamportAllAck):
             if packet.sender != source:
                 return
             self.clock.receive(packet.stamp)
-            self.enqueue(packet)
+            if not self.enqueue(packet, out):
+                return
             self._promises(out.me, self.clock.time)  # here that is known at once, there with the next flush
         self._promises(source, packet.stamp)
 
@@ -281,20 +297,24 @@ class Textbook(LamportAllAck):
     packets = (Block, BlockAck)
 
     ackers: dict[tuple[PeerId, int], int] = field(default_factory=dict)  # (sender, place) -> a bit for each member
+    most_acked: int = MOST_ACKED
 
     def on_arrival(self, arrival: PacketArrived, out: Out) -> None:
         packet, source = arrival.packet, arrival.source
-        if type(packet) is Block and packet.sender != source:
+        if packet.sender >= self.members or type(packet) is Block and packet.sender != source:
             return
         self.clock.receive(packet.stamp)
         self.clock.time += 1
         if type(packet) is Block:
-            self.enqueue(packet)
+            if not self.enqueue(packet, out):
+                return
             self.holds(source, packet)
             self.holds(out.me, packet)
             out.down(SendAll(BlockAck(packet.sender, packet.first, self.clock.time)))
-        else:
+        elif len(self.ackers) < self.most_acked or (packet.sender, packet.place) in self.ackers:
             self._acks(source, (packet.sender, packet.place))
+        else:
+            out.tell(Overfull(f"{len(self.ackers)} blocks were acknowledged that are not delivered"))
 
     def holds(self, member: PeerId, block: Block) -> None:
         self._acks(member, (block.sender, block.first))

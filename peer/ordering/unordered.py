@@ -1,7 +1,8 @@
 """Ordering `unordered`: deliver on arrival.
 
 Rule: whatever arrives is delivered at once, duplicates aside; the links below may hand
-it over in any order.
+it over in any order. Of each sender it remembers a bounded number of places beyond the first
+gap; where links lose, the oldest gaps are given up then, and what comes for them later.
 Needs nothing. Packets per block: n - 1.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from peer.core.blocks import Block
+from peer.core.blocks import HELD_AT_MOST, Block
 from peer.core.clocks import LamportClock
 from peer.core.events import PacketArrived
 from peer.core.guarantees import AGREEMENT, INTEGRITY, RELIABLE, VALIDITY
@@ -33,7 +34,7 @@ class Unordered(Layer):
     members: int
     clock: LamportClock = field(default_factory=LamportClock)
     next: list[int] = field(default_factory=list)  # by sender: everything before this place was delivered,
-    ahead: list[dict[int, int]] = field(default_factory=list)  # and these, place -> the place that follows
+    ahead: list[dict[int, int]] = field(default_factory=list)  # and these HELD_AT_MOST, place -> the one that follows
 
     def __post_init__(self) -> None:
         if not self.next:
@@ -59,6 +60,8 @@ class Unordered(Layer):
         if first < self.next[sender] or first in ahead:
             return  # a duplicate
         ahead[first] = block.following
+        if len(ahead) > HELD_AT_MOST:
+            self.next[sender] = min(ahead)
         while self.next[sender] in ahead:
             self.next[sender] = ahead.pop(self.next[sender])
         out.deliver(block)

@@ -25,6 +25,7 @@ class Sender(Layer):
     """The top layer: asks by its own rule (`on_release`, `on_timer`), sends by the window's."""
 
     news = (Settled,)
+    sized = True  # whether messages are as long as the settings say
 
     members: int
     messages: int
@@ -84,13 +85,17 @@ class Sender(Layer):
         """How many messages one block can hold."""
         return max(1, self.block_bytes // self.size_bytes)
 
+    def says(self, first: int, count: int) -> tuple[int, bytes]:
+        """The size of each of these messages, and the body of a block that holds them."""
+        return self.size_bytes, self.filler * count
+
     def on_flush(self, out: Out) -> None:
         if self.sent == self.asked and (self.ended or not self.ending):
             return
         room = self.room()
         while room > 0 and self.sent < self.asked:
             count = min(self.asked - self.sent, self.per_block())
-            self._leave(count, self.size_bytes, self.filler * count, out)
+            self._leave(count, *self.says(self.sent, count), out)
             room -= 1
         if room > 0 and self.ending and not self.ended and self.sent == self.asked:
             self.ended = True

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from peer.core.blocks import Block
+from peer.core.errors import SettingsError
 from peer.core.guarantees import RELIABLE
 from peer.core.layer import Out
 from peer.core.names import PeerId
 from peer.workload.sender import Sender
+
+MOST_TURNS = 1_000_000  # of all peers together, each a few round trips long
 
 
 @dataclass(slots=True)
@@ -33,6 +36,9 @@ class Single(Sender):
     @classmethod
     def make(cls, run: Any, me: PeerId, options: dict[str, Any]) -> Sender:
         members, total = len(run.members), len(run.members) * run.workload.messages
+        if total > MOST_TURNS:
+            problem = f"expected at most {MOST_TURNS // members:,} of each peer, one after the other, found "
+            raise SettingsError(f"{problem}{run.workload.messages:,}", path="workload.messages")
         places = sorted(range(total), key=lambda k: hashlib.blake2b(f"{run.seed} turn {k}".encode()).digest())
         turns = tuple(k % members for k in places)
         if run.delays_s is None:
@@ -57,7 +63,7 @@ class Single(Sender):
                 self._next(out)
 
     def _next(self, out: Out) -> None:
-        if self.done == len(self.turns):
+        if self.done >= len(self.turns):  # more, where a member multicasts more than it should
             self.ending = True
             if out.flushing:
                 out.set_timer("more", 0.0)

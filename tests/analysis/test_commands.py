@@ -55,6 +55,18 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     assert out.read_text() == "as it was" and list(tmp_path.iterdir()) == [out]
 
 
+def test_a_dash_is_standard_output_for_one_of_two(command, lossy, tmp_path):
+    run, out = lossy["fifo"], tmp_path / "out"
+    deliveries, sends = (b"".join(table["csv"](load(run))).decode() for table in (EXPORTERS, SENDS))
+    assert command("export", run, "--to", "csv", "--out", "-") == (0, deliveries, "")
+    assert command("export", run, "--to", "csv", "--out", out, "--sends", "-") == (0, sends, "")
+    assert out.read_text() == deliveries
+    for both in (["--sends", "-"], ["--out", "-", "--sends", "-"]):
+        code, told, err = command("export", run, "--to", "csv", *both)
+        assert (code, told) == (2, "") and "one file cannot hold both" in err
+    assert not Path("-").exists()
+
+
 def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
     link, pipe = tmp_path / "link", tmp_path / "pipe"
     link.symlink_to(tmp_path / "file")

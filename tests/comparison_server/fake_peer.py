@@ -12,8 +12,11 @@ from typing import Any
 from peer.core.commands import (
     Chunk,
     Close,
+    Collected,
     Command,
     Counts,
+    Describe,
+    Described,
     Fetch,
     Hello,
     Prepare,
@@ -25,6 +28,7 @@ from peer.core.commands import (
     from_message,
     to_message,
 )
+from peer.core.errors import LabError
 from peer.drivers.control import Connection, dial
 
 
@@ -46,6 +50,7 @@ class FakePeer:
     heard: list[Command] = field(default_factory=list)
     run: str = ""
     phase: str = "idle"
+    told: Prepare | None = None
     chunks: int = 0
     connections: int = 0
     stopped: str | None = None  # the reason it was given
@@ -65,7 +70,11 @@ class FakePeer:
 
     def _live(self) -> None:
         while self.stopped is None and not self._ending.is_set():
-            connection = dial(self.endpoint, self.key)
+            try:
+                connection = dial(self.endpoint, self.key)
+            except LabError:  # the server is away
+                self._ending.wait(0.02)
+                continue
             self.connections += 1
             self._say(connection, Hello(self.name, self.group, self.incarnation, "3.11", self.run, self.phase))
             if self.phase == "closed":
@@ -90,6 +99,8 @@ class FakePeer:
                 Prepare: self._prepare,
                 Release: self._release,
                 Close: self._close,
+                Describe: self._describe,
+                Collected: self._collected,
                 Fetch: self._fetch,
                 Stop: self._stop,
             }[kind](connection, command)
@@ -98,7 +109,7 @@ class FakePeer:
         if self.rejects:
             self._say(connection, Rejected(command.run, *self.rejects))
             return
-        self.run, self.phase = command.run, "ready"
+        self.run, self.phase, self.told = command.run, "ready", command
         self._say(connection, Counts(self.run, "handshake"))
         self._say(connection, Reached(self.run))
 
@@ -116,6 +127,17 @@ class FakePeer:
     def _seal(self, connection: Connection) -> None:
         files: dict[str, Any] = {kind: [len(data), _digest(data)] for kind, data in self.files.items()}
         self._say(connection, Sealed(self.run, files, {"datagrams_sent": 42}))
+
+    def _describe(self, connection: Connection, command: Describe) -> None:
+        told = self.told
+        self._say(connection, Described(told.run, told.me, told.settings, told.header))
+        done = self.phase in ("drained", "closed")
+        self._say(
+            connection, Counts(self.run, self.phase, asked=7, delivered=21 if done else 0, ended=done, drained=done)
+        )
+
+    def _collected(self, connection: Connection, command: Collected) -> None:
+        self.phase = "collected"
 
     def _fetch(self, connection: Connection, command: Fetch) -> None:
         data = self.files[command.file][command.offset : command.offset + command.length]

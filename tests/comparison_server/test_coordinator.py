@@ -1,13 +1,32 @@
 """The life of a run, in pure time: every way it goes on, every wait that ends in a named timeout, every way back in."""
 
+from dataclasses import asdict
+
 import pytest
 
-from comparison_server.coordinator import DONE, DRAIN, HANDSHAKE, IDLE, LOST_S, SEND, UPLOAD, Coordinator
-from peer.core.commands import Close, Counts, Prepare, Reached, Rejected, Release, Sealed
+from comparison_server.coordinator import DONE, DRAIN, HANDSHAKE, IDLE, LOST_S, SEND, STILL_S, UPLOAD, Coordinator
+from peer.core.commands import (
+    Close,
+    Collected,
+    Counts,
+    Describe,
+    Described,
+    Prepare,
+    Reached,
+    Rejected,
+    Release,
+    Sealed,
+)
 from peer.core.settings import DeadlineSettings
 from tests.runs import run_settings
 
 NAMES = ("p0", "p1", "p2")
+UNDONE = {
+    HANDSHAKE: "before everybody had reached everybody",
+    SEND: "with 0 of 0 messages delivered",
+    DRAIN: "with 30 of 60 messages delivered",
+    UPLOAD: "before its logs were here",
+}
 DEADLINES = DeadlineSettings(handshake_s=30.0, send_s=100.0, drain_s=60.0, upload_s=50.0, deadline_s=600.0)
 
 
@@ -19,6 +38,7 @@ class Led:
         self.agreement = agreement
         self.settings = run_settings(peers=3, deadlines=deadlines)
         self.now = 1000.0
+        self.silent = set()
         for name in present:
             self.coordinator.joined(name, self.now)
 
@@ -38,10 +58,13 @@ class Led:
         return self.coordinator.take()
 
     def wait(self, seconds):
-        """Time passes, second by second, as it does between ticks."""
+        """Time passes, second by second, as it does between ticks; who is there goes on saying how far it is."""
         until = self.now + seconds
         while self.now < until:
             self.now = min(self.now + 0.5, until)
+            for name, member in self.coordinator.members.items():
+                if name not in self.silent and member.gone_since is None:
+                    self.coordinator.on_report(name, member.counts or Counts(self.coordinator.run, "running"), self.now)
             self.coordinator.tick(self.now)
 
     def report(self, kind, *names, run=None, **fields):
@@ -133,14 +156,13 @@ def test_the_handshake_ends_in_time_and_says_who_lacks_whom():
     led = Led().to(HANDSHAKE)
     led.report(Reached, "p0")
     led.report(Counts, "p1", phase="handshake", waits_for=["p2"])
+    led.silent = {"p2"}
     led.wait(DEADLINES.handshake_s)
     assert led.phase == HANDSHAKE
     led.wait(1)
     assert led.phase == UPLOAD and led.told() == [(name, Close("one")) for name in NAMES]
     assert led.error.phase == HANDSHAKE and led.error.peers == ["p1", "p2"]
-    assert str(led.error) == (
-        "the handshake did not end in time: p1 has not reached p2; p2 has reported nothing"
-    )
+    assert str(led.error) == ("the handshake did not end in time: p1 has not reached p2; p2 has reported nothing")
     led.collected()
     assert led.phase == DONE and not led.coordinator.complete
 
@@ -269,7 +291,9 @@ def test_who_never_comes_is_lost_and_named():
     led = Led(present=("p0", "p1")).to(HANDSHAKE)
     led.wait(LOST_S + 1)
     assert led.error.phase == HANDSHAKE and led.error.peers == ["p2"]
-    assert str(led.error) == "p2 was lost in phase handshake: no connection for 10 s"
+    assert str(led.error) == (
+        "p2 has had no connection for 10 s, in phase handshake, before everybody had reached everybody"
+    )
     assert led.told() == [("p0", Close("one")), ("p1", Close("one"))]
     led.collected("p0", "p1")
     assert led.phase == DONE
@@ -374,20 +398,13 @@ def test_who_is_started_anew_later_has_lost_its_log(phase):
     led = Led().to(phase)
     led.coordinator.left("p1", led.now)
     led.coordinator.joined("p1", led.now)
-    assert str(led.error) == f"p1 was started anew in phase {phase}" and led.error.peers == ["p1"]
+    assert str(led.error) == f"p1 was started anew, in phase {phase}, {UNDONE[phase]}" and led.error.peers == ["p1"]
     led.collected("p0", "p2")
     assert led.phase == DONE and not led.coordinator.complete
 
 
-def test_a_run_that_nobody_leads_any_more_is_closed():
-    led = Led(present=())
-    led.coordinator.joined("p0", led.now, "forgotten", "running")
-    assert led.told() == [("p0", Close("forgotten"))]
-    led.coordinator.joined("p1", led.now, "forgotten", "closed")
-    assert led.told() == []
-    led.coordinator.joined("p2", led.now)
-    led.coordinator.left("p2", led.now)
-    led.start()
+def test_a_run_that_is_in_the_way_is_closed():
+    led = Led(present=("p0", "p1")).start()
     led.told()
     led.coordinator.joined("p2", led.now, "forgotten", "drained")
     assert led.told() == [("p2", Close("forgotten")), ("p2", Prepare("one", 2, {"wire": 1}, {"h": 1}))]
@@ -439,7 +456,7 @@ def test_a_log_that_a_peer_does_not_have_is_not_waited_for():
     led.collected("p0", "p1")
     led.report(Rejected, "p2", code="no such log", sentence="p2 has no such part of a log")
     assert led.phase == DONE and not led.coordinator.complete
-    assert led.error.peers == ["p2"] and str(led.error) == "p2 has no such part of a log"
+    assert led.error.peers == ["p2"] and str(led.error).startswith("p2 has no such part of a log, in phase upload")
 
 
 @pytest.mark.parametrize("phase", [HANDSHAKE, SEND, DRAIN])
@@ -472,13 +489,129 @@ def test_giving_up_ends_it_at_once_and_lets_the_peers_go():
 def test_a_peer_that_is_known_to_be_gone_is_not_waited_for(phase):
     led = Led().to(phase)
     led.coordinator.lose("p1", "p1 was ended by SIGKILL", led.now)
-    assert led.phase == UPLOAD and str(led.error) == "p1 was ended by SIGKILL" and led.error.phase == phase
+    assert led.phase == UPLOAD and led.error.phase == phase and led.error.peers == ["p1"]
+    said = str(led.error)
+    assert said == f"p1 was ended by SIGKILL, in phase {phase}, {UNDONE[phase]}"
     led.coordinator.lose("p1", "and again", led.now)
     led.collected("p0", "p2")
-    assert led.phase == DONE and not led.coordinator.complete and str(led.error) == "p1 was ended by SIGKILL"
+    assert led.phase == DONE and not led.coordinator.complete and str(led.error) == said
 
 
 def test_two_runs_at_once_are_our_own_fault():
     led = Led().to(SEND)
     with pytest.raises(AssertionError):
         led.start("two")
+
+
+# -- who says nothing, and who stood still
+
+
+@pytest.mark.parametrize("phase", [SEND, DRAIN])
+def test_who_is_connected_and_says_nothing_is_lost_in_time_and_named(phase):
+    led = Led(deadlines=DeadlineSettings(drain_s=20.0)).to(phase)
+    led.silent = {"p1"}
+    for second in range(25):  # the others go on
+        led.wait(1)
+        led.counts("p0", "p2", asked=20, delivered=second, ended=phase == DRAIN)
+    assert led.phase == UPLOAD and led.error.peers == ["p1"]
+    assert str(led.error).startswith(f"p1 is connected, but has said nothing for 20 s, in phase {phase}, with ")
+    led.collected("p0", "p2")
+    assert led.phase == DONE and not led.coordinator.complete
+
+
+def test_a_server_that_stood_still_blames_nobody_and_says_so():
+    led = Led().to(DRAIN)
+    led.wait(1)
+    led.coordinator.left("p1", led.now)
+    led.now += 3600  # the lid of the laptop was closed
+    led.coordinator.tick(led.now)
+    assert led.phase == DRAIN and led.error is None
+    assert led.coordinator.remarks == ["The comparison server stood still for 3600.0 s."]
+    led.coordinator.joined("p1", led.now + 2, "one", "running")
+    led.counts(asked=20, delivered=60, ended=True, drained=True)
+    assert led.phase == UPLOAD and led.coordinator.complete
+    assert led.coordinator.remarks[1:] == ["p1 was without connection for 2.0 s."]
+
+
+def test_a_look_that_comes_a_little_late_is_no_standstill():
+    led = Led().to(SEND)
+    led.now += STILL_S
+    led.coordinator.tick(led.now)
+    assert led.coordinator.remarks == []
+
+
+# -- a run of a server that is no more
+
+
+def found_by_another(*phases, run="one", **counts):
+    """A new coordinator, to which the sessions of a run come that it knows nothing of."""
+    before = Led().to(SEND)
+    led = Led(present=())
+    for name, phase in zip(NAMES, phases):
+        led.coordinator.joined(name, led.now, run, phase)
+    asked = led.told()
+    assert asked == [(name, Describe(run)) for name, phase in zip(NAMES, phases) if phase not in ("idle", "collected")]
+    for me, (name, phase) in enumerate(zip(NAMES, phases)):
+        if phase != "idle":
+            led.report(Described, name, run=run, me=me, settings=asdict(before.settings), header={"h": 1})
+            led.report(Counts, name, run=run, phase=phase, **counts)
+    return led
+
+
+def test_a_run_without_a_server_is_found_and_led_to_its_end():
+    led = found_by_another("running", "ready", "drained", asked=20, delivered=30)
+    (found,) = led.coordinator.found.values()
+    assert found.run == "one" and found.settings == led.settings and found.header == {"h": 1}
+    led.coordinator.take_up("one", True, led.now)
+    assert led.phase == SEND and led.told() == [(name, Release("one")) for name in NAMES]
+    led.counts(asked=20, delivered=60, ended=True, drained=True)
+    assert led.phase == UPLOAD and led.told() == [(name, Close("one")) for name in NAMES]
+    led.collected()
+    assert led.phase == DONE and led.coordinator.complete and led.error is None
+    assert led.told() == [(name, Collected("one")) for name in NAMES]
+
+
+def test_a_run_found_in_its_handshake_goes_on_with_it():
+    led = found_by_another("handshake", "ready", "handshake")
+    led.coordinator.take_up("one", True, led.now)
+    assert led.phase == HANDSHAKE and led.coordinator.waiting_for() == ["p0", "p2"]
+    led.report(Reached)
+    assert led.phase == SEND
+
+
+def test_a_run_found_closed_is_only_collected():
+    led = found_by_another("closed", "drained", "collected", asked=20, delivered=60, ended=True, drained=True)
+    led.coordinator.take_up("one", True, led.now)
+    assert led.phase == UPLOAD and led.told() == [(name, Close("one")) for name in NAMES]
+    led.collected()
+    assert led.phase == DONE and led.coordinator.complete
+
+
+def test_a_run_found_closed_before_everybody_had_everything_is_not_complete():
+    led = found_by_another("closed", "closed", "closed", asked=20, delivered=59, ended=True)
+    led.coordinator.take_up("one", True, led.now)
+    led.collected()
+    assert led.phase == DONE and not led.coordinator.complete
+    assert str(led.error) == "the run had been closed before everybody was done"
+
+
+def test_who_does_not_come_back_to_a_run_that_was_taken_up_is_lost():
+    led = found_by_another("running", "running", "idle")
+    led.coordinator.left("p2", led.now)
+    led.coordinator.take_up("one", True, led.now)
+    led.wait(LOST_S + 1)
+    assert led.phase == UPLOAD and led.error.peers == ["p2"]
+
+
+def test_a_new_run_closes_one_that_was_found():
+    led = found_by_another("running", "running", "running")
+    led.start("two")
+    assert led.told()[:3] == [(name, Close("one")) for name in NAMES]
+    assert led.coordinator.found == {} and led.phase == HANDSHAKE
+
+
+def test_what_cannot_be_understood_is_not_found():
+    led = Led()
+    led.report(Described, "p0", run="one", me=0, settings={"members": 3}, header={})
+    led.report(Counts, "p0", run="one", phase="running")
+    assert led.coordinator.found == {}

@@ -243,7 +243,11 @@ def test_numbers_that_do_not_fit_are_counted_from_the_smallest(write):
 
 def test_a_first_row_with_a_number_is_no_line_of_titles(write):
     assert len(load([write("a.csv", "ana,1\n")]).logs[0].ids) == 1
-    assert len(load([write("a.csv", "\ufeffwho,count\nana,1\n")]).logs[0].ids) == 1
+    for titles in ("\ufeffwho,count", "Sender, Number", "process,seq"):
+        assert len(load([write("a.csv", f"{titles}\nana,1\n")]).logs[0].ids) == 1
+    for row in ("ana,x", "sender,", "number,sender", "who"):  # a log that is broken in its first row
+        with pytest.raises(EvidenceError, match="a.csv, line 1: expected"):
+            load([write("a.csv", f"{row}\nana,1\n")])
     with pytest.raises(EvidenceError, match="a.csv, line 1: expected a number and found 'x1'"):
         load([write("a.csv", "ana,x1\n")])
 

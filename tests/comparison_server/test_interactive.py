@@ -10,7 +10,7 @@ from time import sleep
 
 import pytest
 
-from comparison_server.__main__ import PROMPT
+from comparison_server.prompt import PROMPT
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED
 from tests.control_client import until
 
@@ -19,11 +19,13 @@ pytestmark = pytest.mark.long  # real processes
 ROOT = Path(__file__).parents[2]
 LISTENS = "The comparison server listens on 127.0.0.1:"
 WAIT_S = 60
+ENDED = "The peers have ended: {}.\nThe group manager has ended.\nThe comparison server ends.\n"
 
 
 @pytest.fixture
 def place(tmp_path):
     """A key, and a folder to run in."""
+    (tmp_path / "key").touch(mode=0o600)
     (tmp_path / "key").write_text(bytes(range(32)).hex() + "\n")
     return tmp_path
 
@@ -90,16 +92,13 @@ def test_it_asks_until_it_gets_a_number_runs_asks_again_and_ends_with_0(place):
     assert (code, err) == (HELD, "")
     answers = out.split(PROMPT)
     assert [answer.splitlines()[0] for answer in answers[:5]] == [
-        "Expected a whole number, found 'many'.",
-        "Expected 0 to 178,956,970, found -1.",
-        "Expected a whole number, found ''.",
-        "Expected 0 to 178,956,970, found 99999999999999.",
-        f"Expected a whole number, found {'9' * 40!r}.",
+        f"Expected a whole number from 0 to 178,956,970, found {nonsense!r}."
+        for nonsense in ("many", "-1", "", "99999999999999", "9" * 40)
     ]
     for answer, messages in ((answers[5], 4), (answers[6], 3)):
         assert f"lamport_all_ack in the world local: 3 peers, {messages} messages each" in answer
         assert f"{3 * messages} rounds, 0 out of order" in answer and "total" in answer
-    assert answers[7:] == [""] and gone(started)
+    assert answers[7:] == [ENDED.format("p0, p1, p2")] and gone(started)
     runs = sorted(path.name for path in (place / "runs").iterdir())
     assert runs == ["interactive-local-lamport_all_ack-1", "interactive-local-lamport_all_ack-1-1"]
     first = place / "runs" / runs[0]
@@ -118,7 +117,7 @@ def test_disorder_shows(place):
 def test_nobody_to_answer_is_taken_for_0(place, answers):
     process = start(place, "--spawn", "1")
     code, out, err = said(process, answers)
-    assert (code, err) == (HELD, "") and out.count(PROMPT) == 1
+    assert (code, err) == (HELD, "") and out.count(PROMPT) == 1 and out.endswith(ENDED.format("p0"))
     assert not (place / "runs").exists()
 
 
@@ -128,7 +127,8 @@ def test_ctrl_c_at_the_prompt_ends_it_and_all_it_started(place):
     started = children(process)
     os.killpg(process.pid, signal.SIGINT)
     code, out, err = said(process)
-    assert code == INTERRUPTED and "Traceback" not in err and gone(started)
+    assert (code, err) == (INTERRUPTED, "interrupted\n") and gone(started)
+    assert out.endswith(ENDED.format("p0, p1"))
 
 
 def test_ctrl_c_during_a_run_keeps_what_there_is(place):
@@ -151,7 +151,7 @@ def test_a_peer_that_dies_in_a_run_is_named(place):
     *_, peer = sorted(children(process))
     os.kill(peer, signal.SIGKILL)
     code, out, err = said(process)
-    assert code == UNFINISHED and err == "error: p2 was ended by SIGKILL\n"
+    assert code == UNFINISHED and err.startswith("error: p2 was ended by SIGKILL") and err.count("\n") == 1
     assert "3 peers" in out and "The run is in runs/interactive-local-unordered-1" in out
 
 
@@ -193,9 +193,10 @@ def test_who_is_missing_is_said_when_nobody_comes(place):
     [
         (["--ordering", "alphabetical"], "unknown ordering alphabetical"),
         (["--ordering", "lamport_all_ack:loud"], "unknown variant of lamport_all_ack loud"),
-        (["--ordering", "fifo,unordered"], "one ordering at a time"),
+        (["--ordering", "fifo,unordered"], "expected one ordering"),
         (["--spawn", "3", "--peers", "4"], "--peers says 4"),
-        (["--spawn", "300"], "peers"),
+        (["--spawn", "300"], "--spawn"),
+        (["--peers", "300"], "--peers"),
         (["--spawn", "2", "--group", "red"], "not for --spawn"),
         (["--spawn", "none"], "--spawn"),
         (["--bind", "127.0.0.1:here"], "HOST:PORT"),
@@ -219,24 +220,152 @@ def test_help_has_an_example():
     assert done.returncode == 0 and "python -m comparison_server --spawn" in done.stdout and "judge" in done.stdout
 
 
-def test_on_a_terminal_it_says_live_who_is_there_and_who_is_missing(place):
+# On a terminal
+
+SHOWN = PROMPT.rstrip()  # a terminal is told to move the cursor, not to print a space
+UP, CTRL_C, CTRL_D = "\x1b[A", "\x03", "\x04"
+
+
+@pytest.fixture
+def terminal(place):
     pexpect = pytest.importorskip("pexpect")
+    begun = []
+
+    def terminal(*arguments):
+        process = pexpect.spawn(
+            sys.executable,
+            ["-m", "comparison_server", *arguments, "--key", "key"],
+            cwd=str(place),
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place), "TERM": "xterm"},
+            dimensions=(40, 150),
+            timeout=WAIT_S,
+            encoding="utf-8",
+        )
+        begun.append(process)
+        return process
+
+    yield terminal
+    for process in begun:
+        process.close(force=True)
+
+
+def answer(process, keys):
+    process.expect_exact(SHOWN)
+    process.send(keys)
+
+
+def ended(process, peers):
+    """It says that all end in order; its exit code."""
+    process.expect_exact(ENDED.format(peers).replace("\n", "\r\n"))
+    process.read()
+    process.close()
+    return process.exitstatus
+
+
+def child_called(process, name):
+    table = subprocess.run(["ps", "-e", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    rows = [line.split() for line in table.splitlines()]
+    (pid,) = (int(row[0]) for row in rows if row[1] == str(process.pid) and {"--name", name} <= set(row))
+    return pid
+
+
+def test_a_lesson_on_a_terminal(place, terminal):
+    """Nonsense, arrow keys, a peer killed in between, Ctrl-C in a run, one run more; 0 at the end."""
+    server = terminal("--spawn", "4", "--ordering", "fixed_sequencer")
+    for nonsense in ("many", "-3"):
+        answer(server, nonsense + "\r")
+        server.expect_exact(f"Expected a whole number from 0 to 134,217,728, found {nonsense!r}.")
+    answer(server, "6\r")
+    server.expect_exact("24 rounds, 0 out of order")
+    started = children(server)
+    answer(server, f"{UP}\r")
+    server.expect_exact("24 rounds, 0 out of order")
+    server.expect_exact(SHOWN)
+    os.kill(child_called(server, "p2"), signal.SIGKILL)
+    server.send("7\r")
+    server.expect_exact("p2 was ended by SIGKILL; it is gone for good, and 3 of 4 peers are left.")
+    server.expect_exact("21 rounds, 0 out of order")
+    server.expect_exact("The verdict calls the peers by their numbers: 0 is p0, 1 is p1, 2 is p3.")
+    answer(server, "100000\r")
+    server.expect_exact("Ctrl-C ends this run")
+    server.expect_exact("running")
+    server.sendintr()
+    server.expect_exact("3 peers, 100000 messages each")
+    server.expect_exact("error: interrupted in phase send")
+    answer(server, "3\r")
+    server.expect_exact("9 rounds, 0 out of order")
+    answer(server, "0\r")
+    assert ended(server, "p0, p1, p3") == UNFINISHED, "which is the worst of these runs"
+    assert len(started) == 5 and gone(started)
+    runs = list((place / "runs").iterdir())
+    assert len(runs) == 5
+    assert [run.name for run in runs if (run / "partial").exists()] == ["interactive-local-fixed_sequencer-1-3"]
+    assert (place / ".lab" / "history").read_text().split() == ["6", "6", "7", "100000", "3", "0"]
+
+
+@pytest.mark.parametrize(("key", "code"), [(CTRL_C, INTERRUPTED), (CTRL_D, HELD)])
+def test_ctrl_c_or_d_at_the_prompt_of_a_terminal_ends_everything(terminal, key, code):
+    server = terminal("--spawn", "2")
+    server.expect_exact(SHOWN)
+    started = children(server)
+    server.send(key)
+    assert ended(server, "p0, p1") == code and gone(started)
+
+
+def test_ctrl_c_twice_in_a_run_ends_everything(terminal):
+    server = terminal("--spawn", "3")
+    answer(server, "100000\r")
+    server.expect_exact("running")
+    started = children(server)
+    still, other = child_called(server, "p0"), child_called(server, "p1")
+    os.kill(still, signal.SIGSTOP)  # its log will be waited for
+    server.sendintr()
+    server.expect_exact("upload")
+    server.sendintr()
+    until(lambda: gone([other]), lambda: sleep(0.05), timeout_s=WAIT_S)
+    os.kill(still, signal.SIGCONT)
+    assert ended(server, "p0, p1, p2") == INTERRUPTED and gone(started)
+
+
+def test_too_few_of_the_spawned_are_left(terminal):
+    server = terminal("--spawn", "2")
+    server.expect_exact(SHOWN)
+    started = children(server)
+    os.kill(child_called(server, "p1"), signal.SIGKILL)
+    server.send("5\r")
+    server.expect_exact("p1 was ended by SIGKILL; it is gone for good, and 1 of 2 peers are left.")
+    server.expect_exact("error: 1 of 2 peers are left, and a run needs 2")
+    assert ended(server, "p0") == UNFINISHED and gone(started)
+
+
+def test_on_a_terminal_it_says_live_who_is_there_and_who_is_missing(place, terminal):
+    """Peers that were started by hand may come back, or others in their place: their number is what is wanted."""
+
+    def peer(name):
+        return start(place, "--manager", at, "--name", name, "--logs", name, module="peer")
+
     manager = start(place, "--bind", "127.0.0.1:0", module="group_manager")
     at = manager.stdout.readline().split()[-1]
-    arguments = ["-m", "comparison_server", "--manager", at, "--bind", "127.0.0.1:0", "--key", "key", "--peers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120"}
-    server = pexpect.spawn(sys.executable, arguments, cwd=str(place), env=environment, timeout=WAIT_S, encoding="utf-8")
+    server = terminal("--manager", at, "--bind", "127.0.0.1:0", "--peers", "2")
     server.expect_exact("0 of 2 peers are here (none), 2 missing")
-    peers = [start(place, "--manager", at, "--name", "ana", module="peer")]
+    ana = peer("ana")
     server.expect_exact("1 of 2 peers are here (ana), 1 missing")
-    peers.append(start(place, "--manager", at, "--name", "ben", "--logs", "ben", module="peer"))
-    server.expect_exact(PROMPT)
-    server.sendline("40")
-    server.expect("send|drain")
+    ben = peer("ben")
+    answer(server, "40\r")
+    server.expect_exact("running")
     server.expect_exact("80 rounds")
-    server.expect_exact(PROMPT)
-    server.sendline("0")
-    server.expect(pexpect.EOF)
-    server.close()
-    assert server.exitstatus == 0
-    assert [said(process)[0] for process in (*peers, manager)] == [0, 0, 0]
+    server.expect_exact(SHOWN)
+    ben.kill()
+    ben.communicate()
+    server.send("3\r")
+    server.expect_exact("1 of 2 peers are here (ana), 1 missing: ben; Ctrl-C ends the waiting")
+    server.sendintr()
+    server.expect_exact("No more waiting, and no run.")
+    answer(server, "3\r")
+    server.expect_exact("1 missing: ben")
+    cy = peer("cy")
+    server.expect_exact("6 rounds")
+    server.expect_exact("0 is ana, 1 is cy")
+    answer(server, "0\r")
+    assert ended(server, "ana, cy") == HELD
+    assert [said(process)[0] for process in (ana, cy, manager)] == [0, 0, 0]

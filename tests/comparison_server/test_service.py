@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import threading
+from dataclasses import asdict
 from time import monotonic, sleep
 
 import pytest
@@ -11,7 +12,20 @@ import pytest
 from comparison_server import service as service_module
 from comparison_server.service import Interrupted, Service
 from group_manager.service import Service as Manager
-from peer.core.commands import Close, Counts, Fetch, Hello, Prepare, Reached, Release, Sealed, Stop, to_message
+from peer.core.commands import (
+    Close,
+    Collected,
+    Counts,
+    Describe,
+    Fetch,
+    Hello,
+    Prepare,
+    Reached,
+    Release,
+    Sealed,
+    Stop,
+    to_message,
+)
 from peer.core.errors import RunError, SettingsError
 from peer.core.settings import DeadlineSettings, RunSettings, from_json
 from tests.comparison_server.fake_peer import FakePeer
@@ -169,9 +183,10 @@ def test_a_run_from_its_beginning_to_its_logs(service, join, tmp_path):
         for kind, data in peer.files.items()
     }
     assert sorted(set(phases), key=phases.index)[-1] == "done"
+    until(lambda: all(peer.phase == "collected" for peer in peers), service.poll)
     for number, peer in enumerate(peers):
         kinds = [type(command) for command in peer.heard]
-        assert kinds[:3] == [Prepare, Release, Close] and set(kinds[3:]) == {Fetch}
+        assert kinds[:3] == [Prepare, Release, Close] and set(kinds[3:-1]) == {Fetch} and kinds[-1] is Collected
         prepare = peer.heard[0]
         assert (prepare.run, prepare.me, prepare.header) == (outcome.run, number, {"scenario": "test"})
         assert from_json(RunSettings, prepare.settings) == settings("p0", "p1", "p2")
@@ -313,7 +328,10 @@ def test_damage_without_end_is_an_error_of_that_peer(service, join, tmp_path):
     join("p0")
     join("p1", spoil=lambda number, data: b"x" + data)
     outcome = play(service, "p0", "p1", folder=tmp_path)
-    assert str(outcome.error) == "p1 sent a part of trace-1.bin damaged 3 times"
+    assert (
+        str(outcome.error)
+        == "p1 sent a part of trace-1.bin damaged 3 times, in phase upload, before its logs were here"
+    )
     assert outcome.missing == ["p1"] and not outcome.complete
     assert (tmp_path / "trace-0.bin").exists() and not (tmp_path / "trace-1.bin").exists()
 
@@ -338,7 +356,9 @@ def test_a_peer_that_is_started_anew_in_a_run_is_named(service, join, tmp_path):
             fresh.extend(join("p1", incarnation="2"))
 
     outcome = play(service, "p0", "p1", folder=tmp_path, on_progress=on_progress)
-    assert str(outcome.error) == "p1 was started anew in phase send" and outcome.missing == ["p1"]
+    assert str(
+        outcome.error
+    ) == "p1 was started anew, in phase send, with 0 of 7 messages delivered" and outcome.missing == ["p1"]
 
 
 def test_a_peer_that_is_known_to_be_gone_is_not_waited_for(service, join, tmp_path):
@@ -350,13 +370,59 @@ def test_a_peer_that_is_known_to_be_gone_is_not_waited_for(service, join, tmp_pa
             service.lose("p1", "p1 fell over")
 
     outcome = play(service, "p0", "p1", folder=tmp_path, on_progress=on_progress)
-    assert str(outcome.error) == "p1 fell over" and outcome.missing == ["p1"]
+    assert str(outcome.error) == "p1 fell over, in phase send, with 0 of 0 messages delivered" and outcome.missing == [
+        "p1"
+    ]
 
 
-def test_what_a_peer_plays_for_nobody_is_closed_when_it_connects(service, join):
-    (p0,) = join("p0", run="ab", phase="drained")
-    until(lambda: p0.phase == "closed", service.poll)
-    assert [type(command) for command in p0.heard] == [Close]
+# -- a server that was killed, and the next one
+
+
+@pytest.mark.parametrize("phase", ["handshake", "send", "upload"])
+def test_a_run_of_a_server_that_was_killed_is_taken_up_and_led_to_its_end(tmp_path, phase):
+    deaf_to = {"handshake": (Prepare,), "send": (Release,), "upload": (Fetch,)}[phase]
+    with Service(LOOPBACK, KEY) as first:
+        endpoint = first.endpoint
+        peers = [FakePeer("p0", endpoint, KEY).start(), FakePeer("p1", endpoint, KEY, deaf_to=deaf_to).start()]
+        first.wait_for_peers(2, 10)
+        run = settings("p0", "p1")
+        first.coordinator.start("ab", run, True, {"scenario": "x"}, monotonic(), asdict(run))
+        until(lambda: first.coordinator.phase == phase and all(peer.heard for peer in peers), first.poll)
+    for peer in peers:
+        peer.deaf_to = ()
+    with Service(endpoint, KEY) as second:
+        playing = 1 if phase == "handshake" else 2
+        until(lambda: len(second.peers) == 2 and second.found and len(second.found[0].counts) == playing, second.poll)
+        (found,) = second.found
+        assert found.run == "ab" and found.header == {"scenario": "x"} and found.settings.members == ("p0", "p1")
+        outcome = second.take_up(found, True, tmp_path)
+        assert outcome.complete and outcome.error is None and outcome.missing == [] and second.found == []
+        assert (tmp_path / "trace-0.bin").read_bytes() == b"trace" and (tmp_path / "sends-1.bin").exists()
+        assert outcome.remarks[0] == f"The run was taken up from another comparison server, with {playing} peers."
+        second.end_all()
+    for peer in peers:
+        peer.end()
+
+
+def test_a_log_that_was_collected_is_not_offered_again(service, join, tmp_path):
+    p0, _ = join("p0", "p1")
+    assert play(service, "p0", "p1", folder=tmp_path).complete
+    until(lambda: p0.phase == "collected", service.poll)
+    service.coordinator = type(service.coordinator)()
+    p0.cut_before = (Stop,)
+    service._board.send(service._seats["p0"].connection, to_message(Stop("")))  # it connects again instead
+    until(lambda: p0.connections == 2 and "p0" in service.peers, service.poll)
+    assert service.found == [] and Describe not in map(type, p0.heard)
+
+
+def test_a_run_that_was_not_taken_up_is_closed_by_the_next_one(service, join, tmp_path):
+    run = settings("p0", "p1")
+    told = [Prepare("ab", me, asdict(run), {}) for me in range(2)]
+    for me, name in enumerate(("p0", "p1")):
+        join(name, run="ab", phase="drained", told=told[me])
+    until(lambda: service.found and len(service.found[0].counts) == 2, service.poll)
+    outcome = play(service, "p0", "p1", folder=tmp_path)
+    assert outcome.complete and outcome.run != "ab"
 
 
 # -- Ctrl-C
@@ -509,6 +575,63 @@ def test_a_manager_that_comes_back_learns_of_it_again(managed):
         managed.back()
         until(lambda: service.registered, service.poll)
         assert managed.server() == list(service.endpoint)
+        (remark,) = service.coordinator.remarks
+        assert remark.startswith("The group manager was away for ")
+
+
+def test_a_second_server_of_a_group_is_told_that_it_is_taken_and_leads_it_once_it_is_free(managed):
+    with Service(LOOPBACK, KEY, manager=managed.endpoint) as first:
+        until(lambda: first.registered, first.poll)
+        with Service(LOOPBACK, KEY, manager=managed.endpoint) as second:
+            until(lambda: "led by" in second.trouble, second.poll)
+            where = "127.0.0.1:{}".format(first.endpoint[1])
+            assert second.trouble.endswith(f"the group is led by the comparison server at {where}")
+            assert managed.server() == list(first.endpoint)
+            first.close()
+            until(lambda: second.registered, second.poll)
+            assert managed.server() == list(second.endpoint)
+
+
+def test_servers_of_different_groups_are_not_in_each_others_way(managed):
+    with Service(LOOPBACK, KEY, manager=managed.endpoint, group="red") as red:
+        with Service(LOOPBACK, KEY, manager=managed.endpoint, group="blue") as blue:
+            until(lambda: red.registered and blue.registered, lambda: (red.poll(0.01), blue.poll(0.01)))
+            assert managed.server("red") == list(red.endpoint) and managed.server("blue") == list(blue.endpoint)
+
+
+def test_of_two_servers_the_later_may_take_over_and_the_earlier_is_told(managed, monkeypatch):
+    monkeypatch.setattr("group_manager.membership.HEARTBEAT_S", 0.05)
+    with Service(LOOPBACK, KEY, manager=managed.endpoint) as first:
+        until(lambda: first.registered, first.poll)
+        with Service(LOOPBACK, KEY, manager=managed.endpoint, take_over=True) as second:
+            until(lambda: second.registered, second.poll)
+            assert managed.server() == list(second.endpoint)
+            with pytest.raises(RunError, match="leads no more: the group is led by the comparison server at 127"):
+                until(lambda: False, first.poll)
+            first.close()
+            assert managed.server() == list(second.endpoint), "the earlier one unregisters itself only"
+
+
+def test_a_run_that_is_taken_over_ends_with_that_sentence_and_says_nothing_more_to_the_peers(
+    managed, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("group_manager.membership.HEARTBEAT_S", 0.05)
+    with Service(LOOPBACK, KEY, manager=managed.endpoint) as first:
+        peer = FakePeer("p0", first.endpoint, KEY, deaf_to=(Release,)).start()
+        until(lambda: first.registered, first.poll)
+        others = []
+
+        def take_over(progress):
+            if progress.phase == "send":
+                if not others:
+                    others.append(Service(LOOPBACK, KEY, manager=managed.endpoint, take_over=True))
+                others[0].poll(0.01)
+
+        outcome = play(first, "p0", folder=tmp_path, on_progress=take_over)
+        others[0].close()
+        assert str(outcome.error).startswith("this comparison server leads no more: ") and not outcome.complete
+        assert Close not in map(type, peer.heard)
+        peer.end()
 
 
 def test_a_manager_that_forgot_is_told_again(managed, monkeypatch):

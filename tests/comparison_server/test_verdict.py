@@ -35,6 +35,7 @@ def test_the_form_of_a_verdict():
             ],
         },
         "on_time": {"a": 0.5, "b": 0.5, "c": None},
+        "replicas": None,
     }
     assert list(properties) == list(PROPERTIES)
     for name, found in properties.items():

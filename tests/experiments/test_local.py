@@ -72,9 +72,38 @@ def test_everything_that_a_replay_needs_is_collected_too(tmp_path):
 
 def test_its_key_is_its_own_and_nothing_of_it_stays():
     with LocalCluster(1) as cluster:
-        folder = Path(cluster._folder.name)
+        folder = cluster._folder.path
         assert stat.S_IMODE((folder / "key").stat().st_mode) == 0o600
     assert not folder.exists()
+
+
+def test_what_a_killed_owner_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(local.tempfile, "tempdir", str(tmp_path))
+    script = "import os, signal\nfrom experiments import local\nprint(local._Folder().path, flush=True)\n{}"
+    killed, living = script.format("os.kill(os.getpid(), signal.SIGKILL)"), script.format("input()")
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for code in (killed, living)
+    ]
+    abandoned, kept = [Path(process.stdout.readline().strip()) for process in begun]
+    begun[0].wait(20)
+    (tmp_path / f"{local.FOLDER}link").symlink_to(kept)
+    (tmp_path / f"{local.FOLDER}file").touch()
+    local._Folder().remove()
+    assert abandoned.exists(), "a folder so young may not be locked yet"
+    for folder in (abandoned, kept):
+        (folder / "logs").mkdir()
+        os.utime(folder, (0, 0))
+    local._Folder().remove()
+    begun[1].communicate("\n", timeout=20)
+    assert not abandoned.exists() and (kept / "logs").exists() and len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
@@ -148,12 +177,15 @@ def test_a_peer_that_is_killed_in_a_run_ends_it_at_once_and_the_others_are_colle
 
         began = monotonic()
         _, outcome = play(cluster, tmp_path, on_progress=on_progress, messages=10_000, gap_ms=(5.0, 6.0))
-        assert str(outcome.error) == "p1 was ended by SIGKILL" and outcome.missing == ["p1"]
+        assert str(outcome.error).startswith("p1 was ended by SIGKILL") and outcome.missing == ["p1"]
         assert monotonic() - began < 10
         logs = {log.label: log for log in load_run(tmp_path).logs}
         assert len(logs["0"].ids) > 0 and len(logs["2"].ids) > 0
+        assert cluster.wait_for_peers(2, 10.0) == ["p0", "p2"] and list(cluster.deaths) == ["p1"]
+        with pytest.raises(RunError, match="p1 was ended by SIGKILL"):
+            cluster.wait_for_peers(3, 10.0)
         _, outcome = play(cluster, tmp_path / "again", messages=5)
-        assert str(outcome.error) == "p1 was ended by SIGKILL", "nor does the next run wait for it"
+        assert str(outcome.error).startswith("p1 was ended by SIGKILL"), "nor does the next run wait for it"
 
 
 def test_a_peer_that_hangs_does_not_keep_the_others_from_ending(monkeypatch):

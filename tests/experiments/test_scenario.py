@@ -110,7 +110,7 @@ def test_standard_scenarios(name, file):
 
 
 def test_what_the_standard_scenarios_are():
-    assert scenario_names() == ["demo", "lan", "lossy", "wan-3-sites", "wan-5-sites"]
+    assert scenario_names() == ["bank", "demo", "lan", "lossy", "store", "text", "wan-3-sites", "wan-5-sites"]
     assert load("lan").planet == "lan" and load("lan").placed() == ("lan",) * 4
     assert load("wan-3-sites").placed() == ("us-east-1", "eu-west-1", "ap-northeast-1")
     five = ("eu-west-1", "us-west-1", "ap-southeast-1", "ca-central-1", "sa-east-1")
@@ -193,7 +193,7 @@ def test_schema_for_editors():
         ("peers: 0", "peers: expected 1 to 255, found 0"),
         ("peers: 256", "peers: expected 1 to 255, found 256"),
         ("seed: -1", "seed: expected 0 to 9,223,372,036,854,775,807, found -1"),
-        ("workload: {messages: -1}", "workload.messages: expected 0 to 4,294,967,295, found -1"),
+        ("workload: {messages: -1}", "workload.messages: expected 0 to 178,956,970 for 3 peers, found -1"),
         ("workload: {size_bytes: 7}", "workload.size_bytes: expected 8 to 16,777,216, found 7"),
         ("workload: {size_bytes: 16777217}", "workload.size_bytes: expected 8 to 16,777,216, found 16,777,217"),
         ("workload: {gap_ms: [99, 10]}", "workload.gap_ms: expected [shortest, longest] in ms, found [99, 10]"),
@@ -216,7 +216,7 @@ def test_schema_for_editors():
         ("name: ..", "name: expected letters, digits, dots, dashes and underscores, found .."),
         ("planet: gpc", "planet: unknown planet gpc; did you mean gcp? known are aws-2020-06-05, gcp, lan, or the "),
         ("planet: no/such.yml", "planet: no such file: no/such.yml"),
-        ("base: lossi", "base: unknown scenario lossi; did you mean lossy? known are demo, lan, "),
+        ("base: lossi", "base: unknown scenario lossi; did you mean lossy? known are bank, demo, lan, "),
         ("base: [lan]", "base: expected the name of a scenario, found [lan]"),
         ("base: mine.yml", "base: comes back to itself: a scenario cannot be its own base"),
         ("planet: gcp\nregions: [us-east-1]", "regions: unknown region us-east-1; did you mean us-east1? known "),
@@ -274,8 +274,8 @@ def test_a_long_value_is_cut(file):
 
 def test_files_that_cannot_be_read(file, tmp_path):
     assert refusal(load, "wann") == (
-        "unknown scenario wann; did you mean lan? known are demo, lan, lossy, wan-3-sites, wan-5-sites,"
-        " or the path of a .yml file"
+        "unknown scenario wann; did you mean lan? known are bank, demo, lan, lossy, store, text, wan-3-sites,"
+        " wan-5-sites, or the path of a .yml file"
     )
     assert refusal(load, "no/such.yml") == "no such file: no/such.yml"
     (tmp_path / "mine.yml").write_bytes(b"name: \xff")
@@ -335,16 +335,16 @@ def test_another_planet_has_other_regions():
 @pytest.mark.parametrize(
     "assignments, options, sentence",
     [
-        (["peers"], {}, "command line: expected PATH=VALUE, as in workload.messages=10, found peers"),
-        (["a..b=1"], {}, "command line: expected PATH=VALUE, as in workload.messages=10, found a..b=1"),
-        (["network.los=0.1"], {}, "command line, network.los: unknown setting los; did you mean loss? known "),
-        (["peers=[1"], {}, "command line, peers: is not YAML in line 1: "),
-        (["stack=5"], {}, "command line, stack: expected settings as `key: value`, found 5"),
-        (["seed.x=1"], {}, "command line, seed: expected a valid integer, found {x: 1}"),
-        ([], {"loss": 1.5}, "command line, network.loss: expected 0 to 1, found 1.5"),
-        ([], {"regions": "us-east1"}, "command line, regions: unknown region us-east1; did you mean us-east-1? known "),
-        ([], {"trace": "some"}, "command line, trace: expected 'deliveries' or 'everything', found some"),
-        ([], {"messages": -1}, "command line, workload.messages: expected 0 to 4,294,967,295, found -1"),
+        (["peers"], {}, "--set: expected PATH=VALUE, as in workload.messages=10, found peers"),
+        (["a..b=1"], {}, "--set: expected PATH=VALUE, as in workload.messages=10, found a..b=1"),
+        (["network.los=0.1"], {}, "--set network.los: unknown setting los; did you mean loss? known "),
+        (["peers=[1"], {}, "--set peers: is not YAML in line 1: "),
+        (["stack=5"], {}, "--set stack: expected settings as `key: value`, found 5"),
+        (["seed.x=1"], {}, "--set seed: expected a valid integer, found {x: 1}"),
+        ([], {"loss": 1.5}, "--loss: expected 0 to 1, found 1.5"),
+        ([], {"regions": "us-east1"}, "--regions: unknown region us-east1; did you mean us-east-1? known "),
+        ([], {"trace": "some"}, "--trace: expected 'deliveries' or 'everything', found some"),
+        ([], {"messages": -1}, "--messages: expected 0 to 89,478,485 for 6 peers, found -1"),
     ],
 )
 def test_refusals_on_the_command_line(assignments, options, sentence):
@@ -367,11 +367,11 @@ def test_choice_of_orderings():
 @pytest.mark.parametrize(
     "text, sentence",
     [
-        ("lamport", "ordering: unknown ordering lamport; did you mean lamport_all_ack? known are unordered, "),
-        ("unordered:", "ordering: unknown variant of unordered ''; known are plain"),
-        ("fixed_sequencer:bbb", "ordering: unknown variant of fixed_sequencer bbb; did you mean bb? known are ub, bb"),
-        ("all:some", "ordering: expected all or all:variants, found all:some"),
-        (" , ", "ordering: expected the name of an ordering, or all; known are unordered, "),
+        ("lamport", "--ordering: unknown ordering lamport; did you mean lamport_all_ack? known are unordered, "),
+        ("unordered:", "--ordering: unknown variant of unordered ''; known are plain"),
+        ("fixed_sequencer:bbb", "--ordering: unknown variant of fixed_sequencer bbb; did you mean bb? known are "),
+        ("all:some", "--ordering: expected all or all:variants, found all:some"),
+        (" , ", "--ordering: expected the name of an ordering, or all; known are unordered, "),
     ],
 )
 def test_refused_orderings(text, sentence):

@@ -157,7 +157,7 @@ def test_a_port_in_use_is_one_sentence(key_file):
         command = [sys.executable, "-m", "group_manager", "--bind", port, "--key", str(key_file)]
         second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S)
         assert second.returncode == BAD_SETTINGS and second.stdout == ""
-        assert second.stderr == f"group_manager: cannot listen on {port}: Address already in use\n"
+        assert second.stderr == f"error: cannot listen on {port}: Address already in use\n"
     finally:
         process.terminate()
         process.communicate(timeout=WAIT_S)
@@ -178,7 +178,7 @@ def test_an_address_that_cannot_be_is_one_sentence(bind, key_file):
     command = [sys.executable, "-m", "group_manager", "--bind", bind, "--key", str(key_file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == BAD_SETTINGS
-    assert done.stderr.startswith("group_manager: ") and done.stderr.count("\n") == 1 and bind in done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and bind in done.stderr
 
 
 def test_it_follows_the_process_that_started_it(key_file):

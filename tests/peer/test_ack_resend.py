@@ -377,7 +377,7 @@ def test_pieces_that_do_not_fit(pieces, order):
     table = table_of(order=order)
     for number, piece in enumerate(pieces):
         table.arrive(1, 0, Data(number, 0, 0, piece))
-    assert table.notes[1] == ["bad pieces dropped"] and table.heard(1) == []
+    assert table.notes[1] == ["a body was given up"] and table.heard(1) == []
     table.arrive(1, 0, Data(len(pieces), 0, 0, Word("fine")))
     assert table.heard(1) == ["fine"]
 

@@ -1,7 +1,5 @@
 """Each ordering's rule in small stacks: who is told what, what is held back, and what is delivered when."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,13 +13,13 @@ from peer.core.requests import MulticastBlock
 from peer.ordering.fixed_sequencer import Numbered
 from peer.ordering.lamport_all_ack import BlockAck, Holds, Promise
 from peer.stacks import variant_class
-from tests.runs import ORDERINGS_AND_VARIANTS
+from tests.runs import ORDERINGS_AND_VARIANTS, run_settings
 from tests.table import Table
 
 
 def table_of(name, variant=None, peers=3, **options):
     """Stacks of nothing but an ordering, on a wire that is reliable and keeps order unless told otherwise."""
-    run = SimpleNamespace(members=tuple(f"p{peer}" for peer in range(peers)))
+    run = run_settings(name, variant, peers=peers)
     return Table([[variant_class(name, variant).make(run, me, dict(options))] for me in range(peers)])
 
 

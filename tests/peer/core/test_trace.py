@@ -26,7 +26,7 @@ from peer.core.effects import (
 )
 from peer.core.events import EVENTS, Answered, Commanded, Moved, PacketArrived, Started, TimerFired
 from peer.core.host import Host
-from peer.core.news import NEWS, Drained, GroupReady, Located, PairReady, PairRefused, Settled
+from peer.core.news import NEWS, Drained, GroupReady, Located, Overfull, PairReady, PairRefused, Settled
 from peer.core.trace import (
     ALIGNMENT,
     DELIVERED,
@@ -48,7 +48,7 @@ from peer.stacks import build_stack
 from tests.runs import records, run_settings
 
 BLOCK = Block(2, 10, 3, 4, 77, b"abcdefghijkl")
-TOLD = [Located(1), PairReady(2), PairRefused(1, "told run 1"), GroupReady(), Settled(3), Drained(60)]
+TOLD = [Located(1), PairReady(2), PairRefused(1, "told run 1"), GroupReady(), Settled(3), Drained(60), Overfull("")]
 THINGS = [
     Started({"raft": {"term": 3, "log": [b"a", b"b"]}}, bytes(range(32)), ((1, 2), (3, 4))),
     PacketArrived(1, Data(5, 6, 7, BLOCK), 0.25, None),

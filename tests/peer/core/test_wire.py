@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import peer.stacks  # noqa: F401  (all packets are registered)
-from peer.core.blocks import HIGHEST_STAMP, Block, pack
+from peer.core.blocks import HIGHEST_PLACE, HIGHEST_STAMP, Block, pack
 from peer.core.errors import WireError
 from peer.core.wire import (
     DEEPEST,
@@ -70,21 +70,8 @@ def values(form, depth):
     return st.floats(allow_nan=False) if code == "d" else st.integers(0, (1 << BITS[code]) - 1)
 
 
-def blocks():
-    """Blocks whose bodies are as long as they say; any other is refused."""
-
-    def block(messages, sender, first, stamp):
-        size, body = pack(messages) if messages else (0, b"")
-        return Block(sender, first, len(messages), size, stamp, body)
-
-    messages = st.lists(st.binary(max_size=9), max_size=9) | st.lists(st.binary(min_size=5, max_size=5), max_size=9)
-    return st.builds(block, messages, *(st.integers(0, (1 << bits) - 1) for bits in (8, 32, 64)))
-
-
 def packets_of(cls, depth=1):
     """Packets of one class."""
-    if cls is Block:
-        return sound_blocks()
     if cls is Block:
         return sound_blocks()
     hints = get_type_hints(cls, include_extras=True)
@@ -99,8 +86,8 @@ def sound_blocks(draw):
     """Blocks whose body is what they say: no other is let in."""
     messages = draw(st.lists(st.binary(min_size=1, max_size=20), max_size=5))
     size, body = pack(messages) if messages else (0, b"")
-    sender, first, stamp = (draw(st.integers(0, (1 << bits) - 1)) for bits in (8, 32, 56))
-    return Block(sender, first, len(messages), size, stamp, body)
+    sender, stamp = (draw(st.integers(0, (1 << bits) - 1)) for bits in (8, 56))
+    return Block(sender, draw(st.integers(0, HIGHEST_PLACE - 9)), len(messages), size, stamp, body)
 
 
 def packets(depth=1):

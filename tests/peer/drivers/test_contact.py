@@ -75,8 +75,14 @@ def test_a_new_endpoint_is_tried_at_once():
         contact.redirect(listener.getsockname())
         assert contact.next_due() <= time.monotonic()
         serve_until(contact, lambda: contact.open)
-        contact.redirect(("127.0.0.1", 1))
-        assert contact.endpoint == listener.getsockname(), "an open connection stays where it is"
+        contact.redirect(listener.getsockname())
+        assert not contact.connection.closed
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            contact.redirect(other.getsockname())
+            serve_until(contact, lambda: not contact.open)
+            assert contact.trouble.startswith("it is somewhere else now")
+            serve_until(contact, lambda: contact.open)
+            assert contact.connection.socket.getpeername() == other.getsockname()
     contact.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 import peer.stacks  # noqa: F401  (all packets are registered)
 from peer.core.blocks import Block
 from peer.core.errors import WireError
-from peer.drivers.datagram import HEADER, OVERHEAD_BYTES, SMALL_BYTES, Envelope, ReplayWindow, short_hash
+from peer.drivers.datagram import HEADER, OVERHEAD_BYTES, SMALL_BYTES, Border, Envelope, ReplayWindow, short_hash
 from peer.links.ack_resend import Ack, Data
 from peer.ordering.fixed_sequencer import Numbered
 
@@ -24,13 +24,13 @@ LARGE = [
 
 
 def sealed(packets: list, key: bytes = KEY) -> bytes:
-    envelope = Envelope(key)
+    envelope = Envelope(key, "ana")
     bodies: dict = {}
-    return envelope.seal(HEADERS, [envelope.entry(packet, bodies) for packet in packets])
+    return envelope.seal(envelope.addressed("bob"), HEADERS, [envelope.entry(packet, bodies) for packet in packets])
 
 
-def opened(data: bytes, key: bytes = KEY):
-    return Envelope(key).open(memoryview(data))
+def opened(data: bytes, key: bytes = KEY, name: str = "bob"):
+    return Envelope(key, name).open(memoryview(data))
 
 
 def refusal(data: bytes, key: bytes = KEY) -> str:
@@ -86,8 +86,15 @@ def test_packets_cannot_be_moved_from_one_datagram_to_another():
     assert refusal(one[:OVERHEAD_BYTES] + two[OVERHEAD_BYTES:]) == "tag"
 
 
+@pytest.mark.parametrize("packets", [[], SMALL, LARGE])
+@pytest.mark.parametrize("name", ["ana", "eve"])
+def test_only_the_target_can_open_it(packets, name):
+    with pytest.raises(WireError, match="tag"):
+        opened(sealed(packets), name=name)
+
+
 def test_a_body_is_encoded_once_for_all_targets():
-    envelope, bodies = Envelope(KEY), {}
+    envelope, bodies = Envelope(KEY, "ana"), {}
     body = LARGE[0].body
     first = envelope.entry(Data(1, 0, 0, body), bodies)
     second = envelope.entry(Data(8, 3, 0, body), bodies)
@@ -117,3 +124,66 @@ def test_the_window_agrees_with_a_set():
         assert window.is_new(counter) == fresh
         seen.add(counter)
         highest = max(highest, counter)
+
+
+# -- the border of a run
+
+NAMES = ("ana", "bob", "eve")
+PROCESSES = {"ana": "a1", "bob": "b1", "eve": "e1"}
+
+
+def border(me: int, run: str = "r1", incarnation: str | None = None, known: dict[str, str] = PROCESSES) -> Border:
+    name = NAMES[me]
+    return Border(Envelope(KEY, name), incarnation or PROCESSES[name], run, me, NAMES, known)
+
+
+def sent(source: Border, target: int, packet=Ack(1, 0)) -> bytes:
+    return source.seal(target, 1, 2, 3, [source.envelope.entry(packet, {})])
+
+
+def refused(target: Border, data: bytes) -> str:
+    with pytest.raises(WireError) as caught:
+        target.admit(memoryview(data))
+    return caught.value.reason
+
+
+def test_what_a_member_sends_is_let_in_once():
+    ana, bob = border(0), border(1)
+    data = [sent(ana, 1, Ack(number, 0)) for number in range(3)]
+    for number in (2, 0, 1):  # in whatever order
+        source, opened = bob.admit(memoryview(data[number]))
+        assert (source, opened.packets) == (0, [Ack(number, 0)])
+    assert [refused(bob, each) for each in data] == ["replayed"] * 3
+
+
+def test_what_is_sent_on_or_back_is_refused():
+    data = sent(border(0), 1)
+    assert refused(border(2), data) == refused(border(0), data) == "tag"
+
+
+def test_what_belongs_to_another_run_or_to_no_member_is_refused():
+    assert refused(border(1), sent(border(0, run="r0"), 1)) == "other run"
+    stranger = Border(Envelope(KEY, "joe"), "j1", "r1", 0, ("joe", "bob"), {})
+    assert refused(border(1), sent(stranger, 1)) == "stranger"
+    own = Border(Envelope(KEY, "bob"), "b2", "r1", 1, NAMES, {})
+    assert refused(border(1), sent(own, 1)) == "stranger", "nobody hears himself"
+
+
+def test_only_the_process_that_belongs_to_the_run_is_let_in():
+    former, present, bob = border(0, incarnation="a0"), border(0), border(1)
+    assert refused(bob, sent(former, 1)) == "incarnation"
+    bob.admit(memoryview(sent(present, 1)))
+    assert refused(bob, sent(former, 1)) == "incarnation"
+
+
+def test_of_a_member_whose_process_is_not_known_the_first_one_heard_counts():
+    bob = border(1, known={"bob": "b1"})
+    bob.admit(memoryview(sent(border(0), 1)))
+    assert refused(bob, sent(border(0, incarnation="a2"), 1)) == "incarnation"
+
+
+def test_what_is_refused_leaves_nothing_behind():
+    bob = border(1, known={"bob": "b1"})
+    for data in (sent(border(0, run="r0"), 1), sent(border(0), 2), sent(border(0), 1)[:-1] + b"x"):
+        refused(bob, data)
+    assert bob.processes[0] is None and bob.windows[0].highest == -1

@@ -121,10 +121,11 @@ def test_datagrams_of_another_run_and_of_strangers_are_refused(tmp_path):
     with Group(tmp_path, messages=5) as group:
         group.prepare()
         victim, other = group.peers[0], group.peers[1]
-        other.run_id = 1
-        other._send(0, [])
-        other.run_id, other.me_hash = victim.run_id, 12345
-        other._send(0, [])
+        there = other.neighbours[0]
+        other.border.run += 1
+        other._send([other._sealed(0, there, [])], there.endpoint)
+        other.border.run, other.border.sender = victim.border.run, 12345
+        other._send([other._sealed(0, there, [])], there.endpoint)
         while sum(victim.dropped.values()) < 2:
             assert time.monotonic() < group.deadline, victim.dropped
             victim._read(64)

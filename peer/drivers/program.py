@@ -1,0 +1,53 @@
+"""What all programs of the lab do alike at their edges: Ctrl-C while they load, options, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from peer.core.errors import BAD_SETTINGS, INTERRUPTED
+
+
+def loading() -> None:
+    """Called before anything slow is imported: Ctrl-C ends the program at once, where it would show a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, and stays so
+        signal.signal(signal.SIGINT, _end_at_once)
+
+
+def loaded() -> None:
+    """Called when the program proper begins: Ctrl-C is a KeyboardInterrupt again."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def say(sentence: str, kind: str = "error") -> None:
+    """Tell the person in front of the terminal, beside whatever goes to standard output."""
+    print(f"{kind}: {sentence}", file=sys.stderr, flush=True)
+
+
+class Options(argparse.ArgumentParser):
+    """The options of a program; what cannot be understood is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f"{message} (--help shows what is known)")
+        sys.exit(BAD_SETTINGS)
+
+
+def seconds(text: str) -> float:
+    """The value of an option that says how long."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value >= 0:  # nan neither
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, found {text!r}")
+    return value
+
+
+def _end_at_once(*_: object) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)  # nothing has begun that would have to be ended in order

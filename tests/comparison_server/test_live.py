@@ -1,0 +1,117 @@
+"""A run as a terminal shows it: who lags is told first, and it never grows beyond the terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from comparison_server import live
+from comparison_server.live import LiveRun, shown
+from comparison_server.service import MemberProgress, Progress
+
+MESSAGES = 50
+
+
+def member(name, delivered=0, **about):
+    given = {"phase": "running", "connected": True, "silent_s": 0.5, "asked": 10, "resent": 0, "waits_for": []}
+    return MemberProgress(name, delivered=delivered, **{**given, **about})
+
+
+def progress(*members, waiting_for=(), phase="send"):
+    return Progress(phase, 7.4, list(waiting_for), MESSAGES, list(members), 2_000, 8_000)
+
+
+def lines(progress, most=20, width=120):
+    console = Console(file=io.StringIO(), width=width, height=50)
+    console.print(shown(progress, most))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_a_line_for_each_peer_says_how_far_it_is_and_what_keeps_it():
+    bar, titles, *rows = lines(
+        progress(
+            member("ana", 1234, asked=50, resent=7, waits_for=["ana", "ben", "cy"], phase="drained"),
+            member("ben", 20, silent_s=4.2, waits_for=["ana"]),
+            member("cy", connected=False, silent_s=3.4),
+            member("[red]dan", 90),
+            waiting_for=["ben", "cy"],
+        )
+    )
+    assert bar.endswith("send 7 s, 1,344 of 800 deliveries, waits for ben, cy")
+    assert titles.split() == ["peer", "phase", "sent", "delivered", "resent"]
+    assert [" ".join(row.split()) for row in rows] == [
+        "ana drained 50 of 50 1,234 of 200 7 waits for ben, cy",
+        "ben running 10 of 50 20 of 200 0 silent for 4 s, waits for ana",
+        "cy running 10 of 50 0 of 200 0 no connection for 3 s",
+        "[red]dan running 10 of 50 90 of 200 0",
+    ]
+
+
+def test_logs_are_counted_in_bytes():
+    bar, *_ = lines(progress(member("ana"), phase="upload", waiting_for=["ana"]))
+    assert bar.endswith("upload 7 s, 2,000 of 8,000 bytes of logs, waits for ana")
+
+
+@pytest.mark.parametrize("most", [-3, 1, 5, 20, 63])
+def test_of_many_peers_those_that_keep_the_run_come_first_and_the_rest_is_summed_up(most):
+    members = [member(f"p{number}", 100 + number) for number in range(64)]
+    members[40].connected = False
+    of_many = progress(*members, waiting_for=["p50", "p60", "p3", "p40", "p7"])
+    bar, _, *rows, rest = lines(of_many, most)
+    assert len(rows) == max(1, most)
+    assert bar.endswith("waits for p50, p60, p3, p40 and 1 more")
+    assert [row.split()[0] for row in rows[:6]] == ["p40", "p3", "p7", "p50", "p60", "p0"][: len(rows)]
+    told = {row.split()[0] for row in rows}
+    left = [each.delivered for each in members if each.name not in told]
+    between = f"{left[0]}" if len(left) == 1 else f"{min(left)} to {max(left)}"
+    assert (
+        rest == f"and {len(left)} more: sent {10 * len(left)} of {50 * len(left):,}, each delivered {between}, 0 resent"
+    )
+
+
+def test_no_line_is_wrapped_where_the_terminal_is_narrow():
+    members = [member("a" * 64, waits_for=[f"peer-{number}" for number in range(9)]) for _ in range(3)]
+    shown = lines(progress(*members, waiting_for=["a" * 64] * 3), width=60)
+    assert len(shown) == 1 + 1 + 3 and all(len(line) <= 60 for line in shown)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal of 12 lines as standard error, and a clock."""
+
+    def terminal(term="xterm"):
+        screen = Terminal()
+        monkeypatch.setattr("sys.stderr", screen)
+        monkeypatch.setenv("TERM", term)
+        monkeypatch.setenv("LINES", "12")
+        monkeypatch.setenv("COLUMNS", "100")
+        return screen
+
+    return terminal
+
+
+def test_it_is_drawn_a_few_times_a_second_within_the_terminal_and_vanishes(terminal, monkeypatch):
+    screen, now = terminal(), [100.0]
+    monkeypatch.setattr(live, "monotonic", lambda: now[0])
+    with LiveRun("[dim]how to end it[/]") as view:
+        for step in range(20):
+            view.show(progress(*(member(f"p{number}", step) for number in range(64))))
+            now[0] += live.REDRAWN_S / 4
+    drawn = screen.getvalue().split("how to end it")
+    assert len(drawn) == 1 + 1 + 5 + 1  # before anything, as it begins, as the run goes on, as it ends
+    assert all(picture.count("\n") < 12 for picture in drawn)
+    assert drawn[-1].endswith("\x1b[2K") and "and 57 more" in drawn[2]
+
+
+@pytest.mark.parametrize("term", ["dumb", None])
+def test_nothing_is_drawn_where_nobody_looks(terminal, term, capsys):
+    screen = terminal(term) if term else None
+    with LiveRun("heading") as view:
+        view.show(progress(member("ana")))
+        view.between_runs()
+    assert (screen.getvalue() if screen else capsys.readouterr().err) == ""
