@@ -30,7 +30,7 @@ class Case:
 
 LOSSLESS = Case("64 B", "lamport_all_ack", "explicit", floor=600_000)
 LOSSY = Case(
-    "64 B, 5 % loss (floor: half of without)", "lamport_all_ack", "explicit", 150_000, more=("network.loss=0.05",)
+    "64 B, 5 % loss (floor: half of without)", "lamport_all_ack", "explicit", 600_000, more=("network.loss=0.05",)
 )
 CASES = [
     LOSSLESS,

@@ -12,7 +12,7 @@ import pytest
 
 from comparison_server.prompt import PROMPT
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED
-from tests.control_client import until
+from tests.control_client import Client, until
 
 pytestmark = pytest.mark.long  # real processes
 
@@ -103,6 +103,17 @@ def test_it_asks_until_it_gets_a_number_runs_asks_again_and_ends_with_0(place):
     assert runs == ["interactive-local-lamport_all_ack-1", "interactive-local-lamport_all_ack-1-1"]
     first = place / "runs" / runs[0]
     assert verdict_in(first)["messages_per_peer"] == 4 and not (first / "partial").exists()
+
+
+def test_a_spawned_manager_listens_where_it_is_told_to(place):
+    process = start(place, "--spawn", "1", "--manager", "127.0.0.1:0", "--ordering", "fifo")
+    first = process.stdout.readline()
+    assert first.startswith("The group manager listens on 127.0.0.1:")
+    read_until(process, PROMPT)
+    host, _, port = first.split()[-1].rpartition(":")
+    listed = Client((host, int(port)), bytes(range(32)), sleep).ask({"op": "list", "name": "guest", "group": ""})
+    assert [member["name"] for member in listed["members"]] == ["p0"]
+    assert said(process)[0] == HELD
 
 
 def test_disorder_shows(place):
