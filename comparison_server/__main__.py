@@ -8,7 +8,7 @@ if __name__ == "__main__":
     loading()
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from comparison_server import face
+from comparison_server.coordinator import Found
 from comparison_server.judge import judge
 from comparison_server.live import LiveRun
 from comparison_server.prompt import answers, ask, named
-from comparison_server.service import PORT, Interrupted, Service
+from comparison_server.service import PORT, Interrupted, Progress, Service
 from comparison_server.verdict import describe
 from experiments.local import LOOPBACK, LocalCluster
-from experiments.play import Ended, Planned, header_of, play
+from experiments.play import Ended, Planned, World, ended, header_of, planned_as, play
 from experiments.scenario import Scenario, load, orderings, override, resolve, seed_text
 from experiments.written import BOUNDS, most_messages
 from group_manager.service import PORT as MANAGER_PORT
@@ -62,6 +63,9 @@ def interactive(
         str, typer.Option(metavar="HOST:PORT", help="address under which peers reach this server, where it differs")
     ] = "",
     group: Annotated[str, typer.Option(help="lead the peers of this group")] = "",
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="lead the group even if another comparison server does")
+    ] = False,
     key: Annotated[Path | None, typer.Option(help="the lab's key (.lab/key, made on first use)")] = None,
     seed: Annotated[int, typer.Option(min=0, help="the same seed, the same chance")] = 1,
     wait_s: Annotated[float, typer.Option(min=0, help="how long to wait for peers")] = 600.0,
@@ -72,6 +76,8 @@ def interactive(
     Waits for the peers, asks how many messages each of them is to multicast, runs, tells how many rounds were out of
     order and what the verdict is, and asks again. With --spawn the peers are processes on this machine, dealt over
     three emulated regions. Traffic is authenticated with the key, not encrypted.
+
+    A run whose comparison server was killed is found at its peers by the next one, which leads it to its end.
 
     Example: python -m comparison_server --spawn 6 --ordering lamport_all_ack
     """
@@ -89,12 +95,12 @@ def interactive(
         spawn is not None,
     )
     plan.next(expected, messages or 0)  # what cannot be run is said before anything starts
-    with _served(spawn, manager, bind, advertise, group, key) as server:
+    with _served(spawn, manager, bind, advertise, group, key, take_over) as server:
         lead = Lead(server, plan, peers or spawn, wait_s, out)
-        lead.wait()
+        code = lead.wait()
         if messages is None:
-            return lead.ask_and_run()
-        return lead.run(messages) if messages else lead.end()
+            return max(code, lead.ask_and_run())
+        return max(code, lead.run(messages) if messages else lead.end())
 
 
 @dataclass
@@ -119,6 +125,13 @@ class Plan:
 
 class TooFew(RunError):
     """Of the peers that were started here too few are left for another run."""
+
+
+class _RunFound(Exception):
+    """While peers were waited for: some of them play a run that nobody leads."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
 
 
 @dataclass
@@ -158,11 +171,24 @@ class Lead:
         self.end()
         return worst
 
-    def wait(self) -> None:
-        """Until as many peers are here as are wanted."""
+    def wait(self) -> int:
+        """Until as many peers are here as are wanted; the exit code of the worst run that was taken up meanwhile."""
+        worst = HELD
+        while True:
+            try:
+                self._wait()
+                return worst
+            except _RunFound as news:
+                worst = max(worst, self.take_up(news.found))
+
+    def _wait(self) -> None:
         with Console(stderr=True).status("waiting for peers") as status:
 
             def tell(here: list[str], lacking: int) -> None:
+                if self.service.taken:
+                    raise SettingsError(f"{self.service.taken}; --take-over leads it from here", path="--group")
+                if found := self.service.found:
+                    raise _RunFound(found[0])
                 missing = [name for name in self.last if name not in here]
                 who = f": {named(missing)}" if missing else ""
                 so_far = f"{len(here)} of {count} peers are here ({named(here)}), {lacking} missing{who}"
@@ -171,7 +197,7 @@ class Lead:
             while True:
                 count, gone = self._wanted(), self.gone
                 try:
-                    self.server.wait_for_peers(count, self.wait_s, tell)
+                    tell(self.server.wait_for_peers(count, self.wait_s, tell), 0)
                     return
                 except RunError:
                     self._wanted()
@@ -184,9 +210,28 @@ class Lead:
         planned = self.plan.next(len(self.last), messages)
         planned = replace(planned, settings=replace(planned.settings, members=self.last))
         self.plan.runs += 1
+        return self._play(planned, self._world)
+
+    def take_up(self, found: Found) -> int:
+        """Lead a run to its end that was begun by a comparison server that is no more; its exit code."""
+        planned, self.last, self.pressed = planned_as(found), found.settings.members, False
+        print(
+            f"{named(found.settings.members)} play a run that nobody leads ({planned.title}): it is taken up.",
+            flush=True,
+        )
+
+        def world(planned: Planned, folder: Path) -> Ended:
+            with self._watched() as show:
+                return ended(self.service.take_up(found, "agreement" in promised(found.settings), folder, show))
+
+        return self._play(planned, world)
+
+    def _play(self, planned: Planned, world: World) -> int:
         code = HELD
-        for played in play([planned], self._world, self.out):
+        for played in play([planned], world, self.out):
             print(describe(played.verdict))
+            for remark in played.remarks:
+                print(remark)
             if self.last != tuple(f"p{number}" for number in range(len(self.last))):
                 known_as = ", ".join(f"{number} is {name}" for number, name in enumerate(self.last))
                 print(f"The verdict calls the peers by their numbers: {known_as}.")
@@ -203,8 +248,12 @@ class Lead:
         print(f"The peers have ended: {named([name for name in here if name not in left])}.", flush=True)
         if left:
             say(f"told to end, and still here: {named(left)}")
-        ended = self.service.end_manager()
-        print("The group manager has ended." if ended else "There is no group manager that could be told to end.")
+        if self.service.end_manager():
+            print("The group manager has ended.")
+        elif self.service.taken:
+            print(f"The group manager stays: {self.service.taken}.")
+        else:
+            print("There is no group manager that could be told to end.")
         print("The comparison server ends.", flush=True)
         return HELD
 
@@ -248,24 +297,30 @@ class Lead:
 
     def _world(self, planned: Planned, folder: Path) -> Ended:
         settings = planned.settings
-        agreement = "agreement" in promised(settings)
+        with self._watched() as show:
+            return ended(self.server.run(settings, "agreement" in promised(settings), header_of(planned), folder, show))
+
+    @contextmanager
+    def _watched(self) -> Iterator[Callable[[Progress], None]]:
+        """Shows how far a run is, and notes whether Ctrl-C was pressed in it."""
         try:
             with LiveRun(HOW_TO_END) as live:
-                outcome = self.server.run(settings, agreement, header_of(planned), folder, live.show)
+                yield live.show
         except KeyboardInterrupt:
             self.pressed = True
             raise
-        return Ended(outcome.error, {"peers": outcome.measures})
 
 
 @contextmanager
 def _served(
-    spawn: int | None, manager: str, bind: str, advertise: str, group: str, key: Path | None
+    spawn: int | None, manager: str, bind: str, advertise: str, group: str, key: Path | None, take_over: bool
 ) -> Iterator[Service | LocalCluster]:
     """The server, with a cluster of its own or at a group manager that is there."""
     if spawn is not None:
-        if advertise or group:
-            raise SettingsError("--advertise and --group are for peers that come from elsewhere, not for --spawn")
+        if advertise or group or take_over:
+            raise SettingsError(
+                "--advertise, --group and --take-over are for peers from elsewhere, not for --spawn"
+            )
         listen = parse_endpoint(bind, port=PORT, path="--bind") if bind else LOOPBACK
         at = parse_endpoint(manager, port=MANAGER_PORT, path="--manager") if manager else LOOPBACK
         with ExitStack() as stack:
@@ -279,7 +334,7 @@ def _served(
     listen = parse_endpoint(bind or "0.0.0.0", port=PORT, path="--bind")
     at = parse_endpoint(manager or "127.0.0.1", port=MANAGER_PORT, path="--manager")
     seen_as = parse_endpoint(advertise, port=PORT, path="--advertise") if advertise else None
-    with Service(listen, read_key(key), manager=at, group=group, advertise=seen_as) as service:
+    with Service(listen, read_key(key), manager=at, group=group, advertise=seen_as, take_over=take_over) as service:
         _announce(service)
         yield service
 

@@ -36,6 +36,7 @@ from peer.core.settings import RunSettings, from_json
 
 LEAST_QUIET_S = 2.0  # nothing moved for so long, or for ten round trips: it has come to rest
 LOST_S = 10.0  # a session without connection for so long is lost
+NOTED_S = 1.0  # who was away for no longer is not worth a remark
 STILL_S = 3.0  # who has not looked at the time for so long stood still itself, and must not blame others
 NOTHING_TO_COLLECT = ("unknown run", "no such log")  # with these a session refuses to seal or to send its logs
 
@@ -105,7 +106,7 @@ class Coordinator:
         if member is None:
             return
         member.heard = now
-        if member.gone_since is not None and run == self.run:
+        if member.gone_since is not None and run == self.run and now - member.gone_since > NOTED_S:
             self.remarks.append(f"{name} was without connection for {now - member.gone_since:.1f} s.")
         member.gone_since = None
         if run != self.run:
@@ -158,7 +159,7 @@ class Coordinator:
                 member = self.members[name]
                 member.counts, member.reached = counts, counts.phase != session.HANDSHAKE
         phases = {counts.phase for counts in found.counts.values()}
-        self.remarks.append(f"The run was taken up from another comparison server, with {len(found.counts)} peers.")
+        self.remarks.append("The run was taken up from a comparison server that is no more.")
         if phases & {session.CLOSED, session.COLLECTED}:
             self.complete = all(counts.drained for counts in found.counts.values())
             if not self.complete:
@@ -353,7 +354,7 @@ class Coordinator:
         if self.phase == HANDSHAKE:
             return "before everybody had reached everybody"
         delivered = member.counts.delivered if member.counts else 0
-        return f"with {delivered} of {self._asked()} messages delivered"
+        return f"with {delivered} of {len(self.members) * self.settings.workload.messages} messages delivered"
 
     def _asked(self) -> int:
         return sum(member.counts.asked for member in self.members.values() if member.counts)

@@ -16,12 +16,14 @@ from typing import Any, BinaryIO
 
 from peer.core.commands import Chunk, Fetch
 from peer.core.errors import RunError
+from peer.core.shapes import fits
 from peer.drivers.control import CHUNK_BYTES
 
 UPLOAD = "upload"
 HASH_BYTES = 16
 PARTS_AHEAD = 8  # asked for and not here yet, of each peer
 MOST_TRIES = 3  # of a part, and of a whole log
+MOST_LOG_BYTES = 1 << 36  # more is announced by nobody who means it
 
 NAMES = {"trace": "trace-{}.bin", "sends": "sends-{}.bin", "steps": "steps-{}.jsonl"}
 ALWAYS = ("trace", "sends")
@@ -177,13 +179,7 @@ class Collection:
 
 
 def _announced(member: str, kind: str, value: Any) -> tuple[int, str]:
-    if (
-        isinstance(value, list)
-        and len(value) == 2
-        and isinstance(value[0], int)
-        and value[0] >= 0
-        and isinstance(value[1], str)
-    ):
+    if fits(value, tuple[int, str]) and 0 <= value[0] <= MOST_LOG_BYTES:
         return value[0], value[1]
     raise RunError(UPLOAD, [member], f"{member} announced its log {kind!r} as {str(value)[:80]}, not as [size, hash]")
 

@@ -39,6 +39,7 @@ from peer.core.commands import (
 )
 from peer.core.errors import RunError, WireError
 from peer.core.settings import RunSettings
+from peer.core.shapes import fits
 from peer.drivers.contact import Contact
 from peer.drivers.control import CHUNK_BYTES, Connection
 from peer.drivers.switchboard import BROKEN, Switchboard
@@ -161,6 +162,11 @@ class Service:
     def registered(self) -> bool:
         """Whether the group manager knows this server."""
         return self._manager.registered
+
+    @property
+    def taken(self) -> str:
+        """Who else leads the group, if somebody does, in a sentence."""
+        return self._manager.refusal if self._manager.busy else ""
 
     @property
     def trouble(self) -> str:
@@ -434,7 +440,7 @@ class Registration:
     def __init__(
         self, key: bytes, group: str, endpoint: tuple[str, int], manager: tuple[str, int] | None, take_over: bool
     ) -> None:
-        self.registered = False
+        self.registered = self.busy = False  # known there; refused there, because another one leads the group
         self.replaced = False  # another comparison server leads this group now
         self.stopping = self.stopped = False  # the manager was told to end, and did
         self.peers: list[str] = []
@@ -486,7 +492,7 @@ class Registration:
     def stop(self) -> None:
         """Have the group manager end, if it can be told."""
         self.stopping = self._contact.open
-        self._contact.send({"op": "stop"})
+        self._contact.send({"op": "stop", **self._who})
 
     def close(self) -> None:
         """Registered no more."""
@@ -504,19 +510,23 @@ class Registration:
     def _on_reply(self, reply: dict[str, Any]) -> None:
         if reply.get("ok") is not True:
             self.registered, self.refusal = False, str(reply.get("sentence", "refused"))
+            self.busy = reply.get("code") == "busy"
+            if self.busy and self.stopping:  # others need it
+                self.stopping = False
+                return
             if reply.get("code") == "unknown name":
                 self._register(self._contact)
-            elif reply.get("code") == "busy" and self._led:
+            elif self.busy and self._led:
                 self.replaced = True
-        elif "members" in reply:
-            self.peers = [str(row["name"]) for row in reply["members"]]
-        elif "heartbeat_s" in reply:
-            self.registered = self._led = True
+        elif fits(reply.get("members"), list[dict]):
+            self.peers = [str(row.get("name")) for row in reply["members"]]
+        elif fits(reply.get("heartbeat_s"), float):
+            self.registered, self._led, self.busy = True, True, False
             self.refusal, self._take_over = "", False
             if self._away_since is not None:
                 self._remarks.append(f"The group manager was away for {monotonic() - self._away_since:.1f} s.")
                 self._away_since = None
-            self._heartbeat_s = float(reply["heartbeat_s"])
+            self._heartbeat_s = reply["heartbeat_s"]
 
 
 class _Interrupts:
@@ -546,6 +556,8 @@ class _Interrupts:
 
 def _standstills(name: str, member: Member) -> list[str]:
     measured = member.sealed.measures.get("stood_still", []) if member.sealed else []
+    if not fits(measured, list[dict[str, float]]) or not all({"at_s", "for_s"} <= set(each) for each in measured):
+        return []
     return [f"{name} stood still for {each['for_s']:.1f} s, {each['at_s']:.1f} s after its start." for each in measured]
 
 

@@ -161,6 +161,8 @@ def _tell(played: Sequence[Played], as_json: bool, report: Path | None) -> None:
     for run in played:
         if run.error is not None:
             face.say(f"{run.planned.title}: {run.error}; what there is of it is in {run.folder}")
+        for remark in run.remarks:
+            print(f"{run.planned.title}: {remark}")
         for name in run.verdict.violated():
             print(f"{run.planned.title}: {run.verdict.findings[name].sentence}")
         if run.verdict.replicas is not None:

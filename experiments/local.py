@@ -27,7 +27,8 @@ from time import monotonic, time
 from typing import Any
 
 from comparison_server.service import Outcome, Progress, Service
-from experiments.play import Ended, Planned, World, header_of
+from experiments.play import Ended, Planned, World, ended, header_of
+from experiments.room import check_room
 from peer.core.errors import RunError
 from peer.core.settings import RunSettings
 from peer.drivers.control import KEY_BYTES, parse_endpoint, read_key
@@ -120,6 +121,7 @@ class LocalCluster:
         self._peers: list[Child] = []
 
     def __enter__(self) -> LocalCluster:
+        check_room(len(self.names))
         self._folder = _Folder()
         try:
             self._start()
@@ -267,7 +269,7 @@ def in_local(peers: int, key: Path | None = None, show: Callable[[Progress], Non
         def world(planned: Planned, folder: Path) -> Ended:
             settings = planned.settings
             outcome = cluster.run(settings, "agreement" in promised(settings), header_of(planned), folder, show)
-            return Ended(outcome.error, {"peers": outcome.measures})
+            return ended(outcome)
 
         yield world
 

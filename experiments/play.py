@@ -10,20 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from comparison_server import replicas
+from comparison_server.coordinator import Found
 from comparison_server.evidence import EvidenceError
 from comparison_server.run_folder import load_run
-from comparison_server.service import Interrupted
+from comparison_server.service import Interrupted, Outcome
 from comparison_server.verdict import Verdict, judge, without_an_end
 from experiments.run_folder import commit, fresh_folder, mark_complete, run_folder_name, write_scenario
-from experiments.scenario import Scenario, resolve, seed_text
+from experiments.scenario import Scenario, as_written, from_written, resolve, seed_text
 from experiments.simulator.world import simulate
-from peer.core.errors import HELD, UNFINISHED, VIOLATED, RunError
+from peer.core.errors import HELD, UNFINISHED, VIOLATED, RunError, SettingsError
 from peer.core.settings import RunSettings, to_json
+from peer.core.shapes import fits
 from peer.stacks import promised
 
 
@@ -54,6 +56,7 @@ class Played:
     verdict: Verdict
     error: RunError | None
     measures: dict[str, Any]
+    remarks: list[str] = field(default_factory=list)  # what befell it without keeping it from its end
 
     @property
     def exit_code(self) -> int:
@@ -68,8 +71,8 @@ class Played:
         if self.error is not None:
             error = {"phase": self.error.phase, "peers": self.error.peers, "sentence": str(self.error)}
         planned = self.planned
-        about = {"variant": planned.variant, "repeat": planned.repeat, "folder": str(self.folder), "error": error}
-        return {**self.verdict.as_dict(), **about}
+        about = {"variant": planned.variant, "repeat": planned.repeat, "folder": str(self.folder)}
+        return {**self.verdict.as_dict(), **about, "error": error, "remarks": self.remarks}
 
 
 # Plays a planned run into a folder: how it ended, and its measures by peer.
@@ -82,6 +85,12 @@ class Ended:
 
     error: RunError | None
     measures: dict[str, Any]
+    remarks: list[str] = field(default_factory=list)
+
+
+def ended(outcome: Outcome) -> Ended:
+    """How a run ended that a comparison server led."""
+    return Ended(outcome.error, {"peers": outcome.measures}, outcome.remarks)
 
 
 def plan(scenario: Scenario, orderings: Iterable[tuple[str, str | None]], repeats: int, world: str) -> list[Planned]:
@@ -104,35 +113,35 @@ def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
         clock = "own" if planned.settings.delays_s is None else "shared"  # what is emulated runs on one machine
         write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
         try:
-            ended = world(planned, folder)
+            how = world(planned, folder)
         except Interrupted as stopped:
-            yield conclude(planned, folder, Ended(stopped.outcome.error, {"peers": stopped.outcome.measures}))
+            yield conclude(planned, folder, ended(stopped.outcome))
             raise
-        yield conclude(planned, folder, ended)
+        yield conclude(planned, folder, how)
 
 
-def conclude(planned: Planned, folder: Path, ended: Ended) -> Played:
+def conclude(planned: Planned, folder: Path, how: Ended) -> Played:
     """Judge what is in the folder and write the verdict and the measures beside it."""
     workload = planned.settings.workload
     facts = {"ordering": planned.ordering, "world": planned.world, "messages_per_peer": workload.messages}
     try:
         evidence = load_run(folder)
     except EvidenceError:
-        if ended.error is not None:  # which is why there is nothing to be judged
-            raise ended.error from None
+        if how.error is not None:  # which is why there is nothing to be judged
+            raise how.error from None
         raise
     verdict = judge(evidence, promised(planned.settings), facts)
-    if ended.error is not None:
+    if how.error is not None:
         without_an_end(verdict)
     delivered = sum(len(log.ids) for log in evidence.logs)
-    measures = {"totals": totals(ended.measures.get("peers", {}), delivered), **ended.measures}
-    if compared := replicas.compare(evidence, planned.settings, ended.measures.get("peers", {})):
+    measures = {"totals": totals(how.measures.get("peers", {}), delivered), **how.measures}
+    if compared := replicas.compare(evidence, planned.settings, how.measures.get("peers", {})):
         verdict.replicas = compared.summary
         measures["replicas"] = compared.details
-    played = Played(planned, folder, verdict, ended.error, measures)
+    played = Played(planned, folder, verdict, how.error, measures, how.remarks)
     _write(folder / "verdict.json", played.as_dict())
     _write(folder / "measures.json", measures)
-    if ended.error is None:
+    if how.error is None:
         mark_complete(folder)
     return played
 
@@ -153,8 +162,9 @@ def in_simulator(planned: Planned, folder: Path) -> Ended:
 
 
 def header_of(planned: Planned) -> dict[str, Any]:
-    """What opens every trace of a run, beside the peer and its settings."""
+    """What opens every trace of a run, beside the peer and its settings: enough to know what was planned."""
     return {
+        "plan": {"scenario": as_written(planned.scenario), "repeat": planned.repeat},
         "scenario": planned.scenario.name,
         "world": planned.world,
         "ordering": planned.ordering,
@@ -163,10 +173,24 @@ def header_of(planned: Planned) -> dict[str, Any]:
     }
 
 
+def planned_as(found: Found) -> Planned:
+    """What another comparison server had planned, of which a run was found."""
+    header, ordering = found.header, found.settings.stack.ordering
+    try:
+        scenario, repeat, world = (
+            from_written(header["plan"]["scenario"]),
+            header["plan"]["repeat"],
+            str(header["world"]),
+        )
+    except (KeyError, TypeError):
+        raise SettingsError(f"the run {found.run} was begun by another version of this program") from None
+    return Planned(scenario, ordering.name, ordering.options.get("variant"), repeat, world, found.settings)
+
+
 def totals(peers: dict[str, dict[str, Any]], delivered: int) -> dict[str, Any]:
     """What the run cost, in all and for each of the messages delivered anywhere."""
     counted = {
-        what: sum(row.get(what, 0) for row in peers.values())
+        what: sum(row[what] for row in peers.values() if fits(row.get(what), int))
         for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
     }
     per = {f"{what}_per_delivery": amount / delivered if delivered else None for what, amount in counted.items()}

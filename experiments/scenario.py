@@ -181,6 +181,11 @@ def as_written(scenario: Scenario) -> dict[str, Any]:
     return written
 
 
+def from_written(written: dict[str, Any]) -> Scenario:
+    """The scenario that `as_written` gave."""
+    return _checked(written, "")
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a scenario file, for editors."""
     schema = adapter(Scenario).json_schema()

@@ -66,8 +66,7 @@ class Membership:
         if op == "where":
             return self._where(request)
         if op == "stop":
-            self.stopped = True
-            return {"ok": True}
+            return self._stop(request)
         return _refuse("unknown op", f"unknown op {str(op)[:40]!r}; known are {', '.join(OPS)}")
 
     def expire(self, now: float) -> None:
@@ -111,6 +110,15 @@ class Membership:
         if known:
             del self.entries[_key(request)]
         return {"ok": True, "known": known}
+
+    def _stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One operator does not end what another one uses."""
+        others = [entry for entry in self.entries.values() if entry.role == "server"]
+        others = [entry for entry in others if entry.group != request.get("group", "") or _is_another(entry, request)]
+        if others:
+            return _busy(others[0])
+        self.stopped = True
+        return {"ok": True}
 
     def _where(self, request: dict[str, Any]) -> dict[str, Any]:
         names = request.get("names")

@@ -80,9 +80,10 @@ def test_any_fully_acked_message_instead_of_the_head(breaking, variant):
 
 @pytest.mark.parametrize("variant", ["explicit", "textbook", "promise"])
 def test_ties_broken_by_arrival(breaking, variant):
-    def enqueue(self, block):
+    def enqueue(self, block, out):
         later = [at for at, (_, other) in enumerate(self.queue) if other.stamp > block.stamp]
         self.queue.insert(later[0] if later else len(self.queue), (place_of(block), block))
+        return True
 
     breaking(method(LamportAllAck, "enqueue", enqueue), "lamport_all_ack", variant, by=ORDER)
 

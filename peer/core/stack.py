@@ -68,15 +68,13 @@ class Stack:
         queue = self._queue
         for conclude, out in self._turns:
             conclude(out)
-            while queue:
-                handler, item, out = queue.popleft()
-                handler(item, out)
+            if queue:
+                self._drain()
         self._flushing[0] = True
         for flush, out in self._flushes:
             flush(out)
-            while queue:
-                handler, item, out = queue.popleft()
-                handler(item, out)
+            if queue:
+                self._drain()
         self._flushing[0] = False
         effects = self._effects[:]
         self._effects.clear()

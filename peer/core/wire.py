@@ -96,18 +96,27 @@ class Codec:
         """The quickest way to say how many bytes `encode` would make."""
         head, get_tail = self.head_bytes, self.get_tail
         if self.lists:
-            return self._size_with_lists
+            return self._sizer_of_lists()
         if self.tail is None:
             return lambda packet: head
         if self.tail_is_packet:
             return lambda packet: head + size_of(get_tail(packet))
         return lambda packet: head + len(get_tail(packet))
 
-    def _size_with_lists(self, packet: Packet) -> int:
-        size = self.head_bytes
-        for (get, code), width in zip(self.get_lists, self.item_bytes):
-            size += len(get(packet).encode()) if code == "s" else len(get(packet)) * width
-        return size + (len(self.get_tail(packet)) if self.tail is not None else 0)
+    def _sizer_of_lists(self) -> Callable[[Packet], int]:
+        head, get_tail = self.head_bytes, self.get_tail
+        widths = [(get, width) for (get, code), width in zip(self.get_lists, self.item_bytes) if code != "s"]
+        texts = [get for get, code in self.get_lists if code == "s"]
+
+        def size(packet: Packet) -> int:
+            total = head
+            for get, width in widths:
+                total += len(get(packet)) * width
+            for get in texts:
+                total += len(get(packet).encode())
+            return total if get_tail is None else total + len(get_tail(packet))
+
+        return size
 
     def decode(self, data: Any, at: int, end: int, depth: int) -> Packet:
         """The packet that the bytes from `at` to `end` are."""

@@ -59,7 +59,7 @@ def read_key(path: str | Path | None) -> bytes:
     if len(key) > MOST_KEY_BYTES:
         raise SettingsError(f"a key has at most {MOST_KEY_BYTES} bytes, this one {len(key)}", file=str(file))
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        say(f"the key in {file} is open to others, who can do all that peers do; `chmod 600 {file}` ends that", "warning")
+        say(f"the key in {file} is open to others; `chmod 600 {file}` keeps it to its owner", "warning")
     return key
 
 

@@ -404,6 +404,7 @@ class UdpPeer:
         self.receive = self.trains.receive(wanted=self.room < SMALL_ROOM)
         self.sealed = None
         self._reset_measures()
+        gc.unfreeze()  # the stack of the run before was there when that one began
         gc.collect()
         gc.freeze()  # what is there now stays until the run ends: it need not be looked at again and again
         try:

@@ -191,6 +191,62 @@ def test_with_messages_given_it_leaves_those_who_were_there_before(place):
     assert said(peer)[0] == 0 and said(manager)[0] == 0
 
 
+@pytest.fixture
+def classroom(place):
+    """A group manager and three peers that were started by hand; what starts a comparison server for them."""
+    manager = start(place, "--bind", "127.0.0.1:0", module="group_manager")
+    where = manager.stdout.readline().split()[-1]
+    started = [manager]
+    for name in ("ana", "bob", "eva"):
+        about = ["--manager", where, "--name", name, "--bind", "127.0.0.1:0", "--logs", str(place / "logs")]
+        started.append(start(place, *about, module="peer"))
+
+    def serve(*arguments):
+        listen = ["--manager", where, "--bind", "127.0.0.1:0", "--peers", "3", "--ordering", "lamport_all_ack"]
+        started.append(start(place, *listen, *arguments))
+        return started[-1]
+
+    yield serve
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_whose_server_was_killed_is_taken_up_by_the_next_one(place, classroom):
+    first = classroom("--messages", "100")
+    until(lambda: any(log.stat().st_size > 4096 for log in place.glob("logs/*-trace.bin")), lambda: sleep(0.02))
+    first.kill()
+    first.communicate()
+    second = classroom()
+    heard = read_until(second, PROMPT)
+    taken_up = "ana, bob, eva play a run that nobody leads (lamport_all_ack): it is taken up."
+    assert taken_up in heard and "The run was taken up from a comparison server that is no more.\n" in heard
+    assert "lamport_all_ack in the world cloud: 3 peers, 100 messages each" in heard
+    assert "300 rounds, 0 out of order" in heard
+    code, out, err = said(second, "5\n0\n")
+    assert (code, err) == (HELD, "") and "15 rounds, 0 out of order" in out
+    assert sorted(path.name for path in (place / "runs").iterdir()) == [
+        "interactive-cloud-lamport_all_ack-1",  # of the one that was killed: partial
+        "interactive-cloud-lamport_all_ack-1.2",
+        "interactive-cloud-lamport_all_ack-1.3",
+    ]
+    assert (place / "runs" / "interactive-cloud-lamport_all_ack-1" / "partial").exists()
+    taken = verdict_in(place / "runs" / "interactive-cloud-lamport_all_ack-1.2")
+    assert taken["complete"] and taken["error"] is None and len(taken["remarks"]) == 1
+
+
+def test_a_group_that_is_led_is_not_led_by_a_second_server_unless_it_takes_over(place, classroom):
+    first = classroom()
+    read_until(first, PROMPT)
+    code, out, err = said(classroom())
+    assert code == BAD_SETTINGS and "the group is led by the comparison server at 127.0.0.1:" in err
+    assert "--take-over" in err and "--group" in err
+    third = classroom("--take-over")
+    read_until(third, PROMPT)
+    assert first.wait(WAIT_S) == UNFINISHED and "this comparison server leads no more" in first.stderr.read()
+    assert said(third, "4\n0\n")[0] == HELD
+
+
 def test_who_is_missing_is_said_when_nobody_comes(place):
     code, out, err = said(start(place, "--manager", "127.0.0.1:1", "--bind", "127.0.0.1:0", "--wait-s", "0.3"))
     assert code == UNFINISHED

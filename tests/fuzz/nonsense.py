@@ -1,4 +1,4 @@
-"""What nobody sends who is right in the head: packets, messages and bytes, drawn from a seed so that they come again."""
+"""What no program of the lab sends: packets, messages and bytes, drawn from a seed so that they come again."""
 
 from __future__ import annotations
 

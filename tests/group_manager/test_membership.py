@@ -73,10 +73,47 @@ def test_peers_are_told_where_the_server_of_their_group_is_while_its_lease_holds
     assert membership.handle({"op": "heartbeat", "name": "p0"}, LEASE_S + 1)["server"] is None
 
 
+def serve(group="", incarnation="1", port=5678, **more):
+    return register("comparison-server", port, role="server", group=group, incarnation=incarnation, **more)
+
+
+def stop(group="", incarnation="1"):
+    return {"op": "stop", "name": "comparison-server", "group": group, "incarnation": incarnation}
+
+
 def test_stop_is_noted():
     membership = Membership()
     assert not membership.stopped
     assert membership.handle({"op": "stop"}, 0.0)["ok"] and membership.stopped
+
+
+def test_one_operator_does_not_end_what_another_one_uses():
+    membership = Membership()
+    for group in ("red", "blue"):
+        assert membership.handle(serve(group), 0.0)["ok"]
+    reply = membership.handle(stop("red"), 0.0)
+    assert reply["code"] == "busy" and reply["sentence"] == (
+        "group 'blue' is led by the comparison server at 10.0.0.1:5678"
+    )
+    assert membership.handle(stop("red", "another"), 0.0)["code"] == "busy" and not membership.stopped
+    membership.handle({**stop("blue"), "op": "unregister"}, 0.0)
+    assert membership.handle(stop("red"), 0.0)["ok"] and membership.stopped
+
+
+def test_a_group_has_one_comparison_server_until_another_takes_over():
+    membership = Membership()
+    beat = {"op": "heartbeat", "name": "comparison-server", "incarnation": "1"}
+    assert membership.handle(serve(), 0.0)["ok"]
+    assert membership.handle(serve(port=9999), 0.0)["ok"], "the same process may register again"
+    second = membership.handle(serve(incarnation="2"), 0.0)
+    assert second["code"] == "busy" and "10.0.0.1:9999" in second["sentence"]
+    assert membership.handle(register(), 0.0)["server"] == ["10.0.0.1", 9999]
+    assert membership.handle(serve(incarnation="2", take_over=True), 0.0)["ok"]
+    assert membership.handle(register(), 0.0)["server"] == ["10.0.0.1", 5678]
+    assert membership.handle(beat, 0.0)["code"] == "busy", "the first one is told"
+    assert not membership.handle({**beat, "op": "unregister"}, 0.0)["known"], "nor does it unregister the second"
+    assert membership.handle({**beat, "incarnation": "2"}, 0.0)["ok"]
+    assert membership.handle(serve(incarnation="3"), LEASE_S + 1)["ok"], "a lease that ran out is no bar"
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def start(key_file, *arguments):
 @pytest.fixture
 def key_file(tmp_path):
     file = tmp_path / "key"
+    file.touch(mode=0o600)
     file.write_text(KEY.hex() + "\n")
     return file
 

@@ -93,9 +93,5 @@ def test_every_key_that_is_taken_can_be_used(tmp_path, size):
 def test_a_key_that_others_can_read_is_used_with_a_warning(tmp_path, capsys, mode, told):
     file = written(tmp_path, b"00" * 32, mode)
     assert read_key(file) == bytes(32)
-    said = capsys.readouterr().err
-    assert said == (
-        f"warning: the key in {file} is open to others, who can do all that peers do; `chmod 600 {file}` ends that\n"
-        if told
-        else ""
-    )
+    warning = f"warning: the key in {file} is open to others; `chmod 600 {file}` keeps it to its owner\n"
+    assert capsys.readouterr().err == (warning if told else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import time
@@ -170,3 +171,71 @@ def test_lateness_in_powers_of_two(values, median):
         lateness.add(value)
     summary = lateness.summary()
     assert summary["p50_s"] == median and summary["worst_s"] == max(values)
+
+
+def test_what_comes_after_the_end_of_a_run_is_dropped(tmp_path):
+    with Group(tmp_path, messages=5, gap_ms=(1, 2)) as group:
+        group.run()
+        victim, other = group.peers[0], group.peers[1]
+        late = other.border.seal(0, 0, 0, 0, [])
+        sealed = group.finish()[0]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(late, victim.socket.getsockname())
+        while not victim.dropped["no run"]:
+            assert time.monotonic() < group.deadline
+            assert victim._read(64) == []
+        assert (victim.session.phase, victim.sealed, victim.timers, victim.held) == ("closed", sealed, [], [])
+
+
+def test_a_flood_of_noise_keeps_nobody_from_being_heard(tmp_path, monkeypatch):
+    with Group(tmp_path) as group:
+        peer, reads = group.peers[0], []
+
+        def read(at_most):
+            assert len(reads) < 1000, "nothing but noise was looked at"
+            reads.append(at_most)
+            return []
+
+        monkeypatch.setattr(peer, "_read", read)
+        monkeypatch.setattr(peer, "_wait", lambda: None)  # which ends at once: there is always something to read
+        monkeypatch.setattr(peer, "_serve_contacts", lambda now: setattr(peer, "stopping", "it was heard"))
+        peer._loop()
+
+
+def test_a_run_leaves_nothing_in_memory_when_the_next_begins(tmp_path):
+    with Group(tmp_path) as group:
+        peer, kept = group.peers[0], []
+        try:
+            for run in range(6):
+                peer._on_command(Prepare(f"r{run}", 0, asdict(group.settings)))
+                kept.append(gc.get_freeze_count())
+                peer._on_command(Close(f"r{run}"))
+        finally:
+            gc.unfreeze()
+    assert kept[5] - kept[2] < 30, "objects that are never looked at again"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"server": ["127.0.0.1", 70000]},
+        {"server": ["\u2603", 1]},
+        {"server": [1, 2]},
+        {"heartbeat_s": "soon"},
+        {"heartbeat_s": None},
+        {"heartbeat_s": -1},
+        {"endpoints": [1]},
+        {"endpoints": {"p1": ["127.0.0.1", 0], "p2": "here"}},
+        {"endpoints": None},
+        [],
+        "code",
+    ],
+    ids=str,
+)
+def test_a_group_manager_that_talks_nonsense_is_not_believed(tmp_path, message):
+    with Group(tmp_path) as group:
+        peer = group.peers[0]
+        peer._on_command(Prepare(RUN, 0, asdict(group.settings)))
+        peer._on_manager(message)
+        assert peer.server.endpoint is None and peer.heartbeat_s == 2.0
+        assert [neighbour.endpoint for neighbour in peer.neighbours] == [None] * 3
