@@ -20,8 +20,9 @@ quick: $(VENV)/ready-dev  ## no long tests, no root, under 3 minutes
 	$(TESTS) -m "not slow and not long"
 
 # The large counts, in parts: make night, or make night PART=judge
-NIGHT := judge conformance explorer rest
+NIGHT := judge conformance explorer fuzz soak rest
 PART ?= $(NIGHT)
+ELSEWHERE := $(addprefix --ignore=tests/,comparison_server conformance explorer fuzz experiments/test_soak.py)
 night: $(VENV)/ready-dev  ## the large counts, in parts of at most 30 minutes: make night PART="judge explorer"
 	@for part in $(PART); do \
 		echo "== night: $$part"; \
@@ -29,7 +30,9 @@ night: $(VENV)/ready-dev  ## the large counts, in parts of at most 30 minutes: m
 			judge) $(TESTS) -m slow tests/comparison_server ;; \
 			conformance) $(TESTS) -m slow tests/conformance ;; \
 			explorer) $(TESTS) -m slow tests/explorer ;; \
-			rest) $(TESTS) -m slow --ignore=tests/comparison_server --ignore=tests/conformance --ignore=tests/explorer ;; \
+			fuzz) $(TESTS) -m slow tests/fuzz ;; \
+			soak) $(TESTS) -m slow tests/experiments/test_soak.py ;; \
+			rest) $(TESTS) -m slow $(ELSEWHERE) ;; \
 			*) echo "unknown part $$part; known are $(NIGHT)"; exit 2 ;; \
 		esac || { code=$$?; [ $$code -eq 5 ] || exit $$code; }; \
 	done
