@@ -13,7 +13,7 @@ its sessions tell, and can be taken up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peer import session
@@ -202,7 +202,7 @@ class Coordinator:
         if kind is Reached:
             member.reached = True
         elif kind is Counts:
-            if report != member.counts and self.phase != UPLOAD:
+            if self.phase != UPLOAD and _tells_more(report, member.counts):
                 self.moved = now
             member.counts = report
             member.reached = member.reached or report.phase != session.HANDSHAKE
@@ -418,3 +418,8 @@ class Coordinator:
 
     def _up(self) -> Sequence[Member]:
         return [member for member in self.members.values() if not member.lost]
+
+
+def _tells_more(report: Counts, before: Counts | None) -> bool:
+    """Whether anything moved since; what is only sent again, perhaps in vain, is no movement."""
+    return before is None or replace(report, resent=before.resent) != before

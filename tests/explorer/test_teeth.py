@@ -32,8 +32,9 @@ class NotTheHead(Explicit):
 
 
 class TiesByArrival(Explicit):
-    def enqueue(self, block):
+    def enqueue(self, block, out):
         insort(self.queue, (key(block), block), key=lambda entry: entry[1].stamp)
+        return True
 
 
 class ClockOfItsOwn(Explicit):
