@@ -47,6 +47,11 @@ class Client:
         self.inbox.extend(self.connection.read())
 
 
+def reads_little(sock: socket.socket) -> None:
+    """Has the system keep little of what arrives, and not, as it may, many megabytes."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+
 def raw(endpoint: tuple[str, int]) -> socket.socket:
     """A connection of something that knows nothing of frames."""
     return socket.create_connection(endpoint, timeout=WAIT_S)

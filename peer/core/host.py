@@ -13,14 +13,16 @@ from peer.core.trace import Recorder
 class Host:
     """A stack and its recorder."""
 
-    __slots__ = ("stack", "recorder", "_handle", "_record")
+    __slots__ = ("stack", "recorder", "_handle", "_record", "_every_step")
 
     def __init__(self, stack: Stack, recorder: Recorder) -> None:
         self.stack, self.recorder = stack, recorder
         self._handle, self._record = stack.handle, recorder.record
+        self._every_step = recorder.steps is not None
 
     def step(self, turn: Sequence[Event], time_s: float) -> list[Effect]:
         """A turn goes in, the effects to be performed come out, both are on record."""
         effects = self._handle(turn)
-        self._record(turn, effects, time_s)
+        if effects or self._every_step:
+            self._record(turn, effects, time_s)
         return effects

@@ -95,7 +95,7 @@ class Out:
 
     __slots__ = (
         "me", "members", "others", "entropy", "saved", "layer", "_queue", "effects",
-        "_arrivals", "_requests", "_news", "_delivery", "_bottom", "_reroute", "_flushing",
+        "_arrivals", "_requests", "_send_is_taken", "_news", "_delivery", "_bottom", "_reroute", "_flushing",
     )  # fmt: skip
 
     me: PeerId
@@ -117,7 +117,7 @@ class Out:
 
     def send(self, peer: PeerId, packet: Any) -> None:
         """`down(Send(peer, packet))`, and the short way where no layer below takes it."""
-        if Send in self._requests:
+        if self._send_is_taken:
             self.down(Send(peer, packet))
         else:
             self.effects.append(Transmit(peer, packet))

@@ -76,6 +76,8 @@ class Stack:
             if queue:
                 self._drain()
         self._flushing[0] = False
+        if not self._effects:
+            return []
         effects = self._effects[:]
         self._effects.clear()
         return effects
@@ -161,6 +163,7 @@ class Stack:
             below = list(zip(self.layers, self._outs))[:place][::-1]
             above = list(zip(self.layers, self._outs))[place + 1 :]
             out._requests = _routes(below, "requests", "on_request")
+            out._send_is_taken = Send in out._requests
             out._news = _routes(above, "news", "on_news")
             out._delivery = next(((layer.on_delivery, o) for layer, o in above if _has(layer, "on_delivery")), None)
         self._route()

@@ -597,7 +597,8 @@ class UdpPeer:
     def _farewell(self) -> None:
         if self.session.phase != IDLE and self.files:
             self._perform(self.session.on_command(Stop(), monotonic()))
-        self._ask_manager({"op": "unregister", "name": self.name, "group": self.group})
+        who = {"name": self.name, "group": self.group, "incarnation": self.incarnation}
+        self._ask_manager({"op": "unregister", **who})  # itself only: another process may have come under its name
         self.manager.close()
         self.server.close()
         self.socket.close()

@@ -117,9 +117,10 @@ def test_replay_gives_equal_effects(recorded: list[Path]) -> None:
 def test_replay_names_what_a_changed_line_changes(recorded: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     enqueue = LamportAllAck.enqueue
 
-    def at_the_end(self: LamportAllAck, block: object) -> None:
-        enqueue(self, block)
+    def at_the_end(self: LamportAllAck, block: object, out: object) -> bool:
+        there_is_room = enqueue(self, block, out)
         self.queue.sort(key=lambda entry: -entry[0])
+        return there_is_room
 
     monkeypatch.setattr(LamportAllAck, "enqueue", at_the_end)
     for folder in recorded:

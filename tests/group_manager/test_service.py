@@ -13,7 +13,7 @@ import pytest
 from group_manager.service import LARGEST_REQUEST, Service
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED
 from peer.drivers.control import dial
-from tests.control_client import WAIT_S, Client, ends, frame_length, raw, until
+from tests.control_client import WAIT_S, Client, ends, frame_length, raw, reads_little, until
 
 KEY = bytes(range(32))
 ROOT = Path(__file__).parents[2]
@@ -211,6 +211,7 @@ def test_help_has_an_example():
 def test_reading_nothing_is_no_way_to_fill_its_memory(service, monkeypatch):
     monkeypatch.setattr("peer.drivers.switchboard.MOST_BACKLOG_BYTES", 64 * 1024)
     client = dial(service.endpoint, KEY)
+    reads_little(client.socket)
     until(lambda: client._nonce, lambda: (service.poll(0.01), list(client.read())))
     request = {"op": "where", "names": ["x" * 60] * 900}
 

@@ -9,7 +9,7 @@ import pytest
 from peer.drivers import switchboard
 from peer.drivers.control import Connection
 from peer.drivers.switchboard import BROKEN, Switchboard
-from tests.control_client import Client, ends, raw, until
+from tests.control_client import Client, ends, raw, reads_little, until
 
 KEY = bytes(range(32))
 
@@ -150,7 +150,8 @@ def test_when_the_system_has_no_room_it_neither_spins_nor_stays_deaf(echo, monke
 def test_more_than_it_takes_is_queued_and_sent_when_there_is_room():
     echo = Echo()
     client = echo.client().greeted()
-    parts = 40
+    reads_little(client.connection.socket)
+    parts = 100
     for number in range(parts):  # nobody reads meanwhile: more than both sockets' buffers hold
         client.connection.send(number, bytes(100_000))
     until(lambda: len(echo.heard) == parts, lambda: (echo.poll(), client.connection.write()))

@@ -1,0 +1,100 @@
+"""How one round of the classroom program spoiled the next, and that runs do not touch each other here."""
+
+import socket
+from dataclasses import asdict
+
+from comparison_server.coordinator import HANDSHAKE, SEND
+from experiments.simulator.world import World
+from peer.core.commands import Prepare
+from peer.core.layer import freeze
+from peer.core.settings import RunSettings, from_json
+from peer.drivers.udp import Neighbour
+from peer.stacks import build_layers, promised
+from tests.classroom.lab import Lab, assert_flawless, eavesdropping
+from tests.peer.drivers.test_udp import Group
+from tests.runs import ORDERINGS_AND_VARIANTS, run_settings
+
+
+def test_datagrams_of_the_last_run_do_not_spoil_the_next(lab: Lab):
+    """Fails if a peer takes what was sent in an earlier run for a part of this one."""
+    peers = lab.start("a", "b", "c")
+    with eavesdropping(*peers) as earlier:
+        assert_flawless(*lab.run(messages=20), 60)
+    assert len(earlier) > 60
+    phases = set()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as straggler:
+
+        def all_once_more(progress):
+            if progress.phase in (HANDSHAKE, SEND) and progress.phase not in phases:
+                phases.add(progress.phase)
+                for datagram, endpoint in earlier:
+                    straggler.sendto(datagram, endpoint)
+
+        outcome, verdict = lab.run(on_progress=all_once_more, messages=20, gap_ms=(5.0, 10.0))
+    assert_flawless(outcome, verdict, 60)
+    assert SEND in phases
+    for measures in outcome.measures.values():
+        assert measures["dropped"]["other run"] > 20 and set(measures["dropped"]) <= {"other run", "no run"}
+
+
+def test_the_same_processes_play_one_run_after_the_other(lab: Lab):
+    """Fails if anything must be started anew between two runs, or if one counts what came in another."""
+    peers = lab.start("a", "b", "c")
+    for ordering, messages in (("unordered", 7), ("lamport_all_ack", 12), ("fixed_sequencer", 5), ("fifo", 0)):
+        assert_flawless(*lab.run(ordering, messages=messages), 3 * messages)
+    assert not any(peer.stopping for peer in peers)
+
+
+def test_a_stack_begins_every_run_as_the_first():
+    """Fails if a clock, a queue, a count or a flag of one run is still there in the next."""
+    for ordering, variant in ORDERINGS_AND_VARIANTS:
+        run = run_settings(ordering, variant, peers=3, messages=5, loss=0.1)
+        world = World(run, "first", "agreement" in promised(run), {}, 1e5)
+        assert world.play().coordinator.complete
+        for peer in world.peers:
+            used = peer.session.host.stack
+            told = peer.session.prepare
+            peer.session.on_command(Prepare("second", told.me, told.settings), 0.0)
+            begun, fresh = peer.session.host.stack, build_layers(from_json(RunSettings, told.settings), peer.me)
+            assert [freeze(layer) for layer in begun.layers] == [freeze(layer) for layer in fresh]
+            assert not any(new is old for new in begun.layers for old in used.layers)
+
+
+# What belongs to the process, and stays.
+OF_THE_PROCESS = {
+    "session", "incarnation", "socket", "trains", "receive", "envelope", "manager", "server", "buffer",
+    "only_datagrams", "watched", "logs",
+}  # fmt: skip
+MOMENTS = {"looked", "heartbeat_due", "counts_due"}  # of the clock
+GROWS = {"timer_count", "held_count", "asked"}  # only ever compared for being equal
+
+
+def state(peer):
+    """All that a peer's process keeps beside its session, as values that can be compared."""
+    kept = {name: value for name, value in vars(peer).items() if name not in OF_THE_PROCESS | MOMENTS | GROWS}
+    kept["files"] = sorted(kept["files"])
+    kept["timers"] = sorted((layer, key) for _, _, layer, key in kept["timers"])
+    kept["timer_of"] = sorted(kept["timer_of"])
+    kept["chances"] = sorted(kept["chances"])
+    kept["neighbours"] = [[getattr(each, name) for name in Neighbour.__slots__] for each in kept["neighbours"]]
+    border = kept.pop("border")
+    kept["border"] = (border.run, border.counter, [(each.highest, each.seen) for each in border.windows])
+    for name in ("lateness", "timer_lateness"):
+        kept[name] = (kept[name].counts, kept[name].worst_s)
+    return kept
+
+
+def test_a_process_begins_every_run_as_the_first(tmp_path):
+    """Fails if timers, held datagrams, measures, addresses or round trips of one run are still there in the next."""
+    with Group(tmp_path / "used", messages=10, gap_ms=(1, 2)) as used, Group(tmp_path / "fresh") as fresh:
+        used.run()
+        used.finish()
+        again = Prepare("second", 0, asdict(used.settings))
+        before = used.peers[0]
+        assert before.sent and before.neighbours[1].rtt_s and before.sealed and sum(before.timer_lateness.counts)
+        states = []
+        for group in (used, fresh):
+            group.peers[0]._on_command(again)
+            states.append(state(group.peers[0]))
+        assert states[0] == states[1]
