@@ -32,7 +32,9 @@ def judged(tmp_path, folder, sends=True):
 def without_promises(verdict):
     """What a verdict says that does not come from the settings of the run."""
     properties = {name: each | {"promised": None} for name, each in verdict["properties"].items()}
-    own = {name for name in verdict if name not in ("ordering", "world", "variant", "repeat", "folder", "error")}
+    own = {
+        name for name in verdict if name not in ("ordering", "world", "variant", "repeat", "folder", "error", "remarks")
+    }
     return {name: verdict[name] for name in own} | {"properties": properties}
 
 

@@ -38,7 +38,7 @@ class Lab:
         self._closing = Event()
         self._manager_thread = self._thread(self._serve_manager)
         self.server = Service(LOOPBACK, KEY, manager=self.manager.endpoint)
-        until(lambda: self.server.registered, self.server.poll)
+        until(lambda: self.server.registered, self.poll)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -60,7 +60,7 @@ class Lab:
         started = [kind(name, KEY, **options) for name in names]
         self.peers += started
         self.threads += [self._thread(peer.run) for peer in started]
-        until(lambda: all(self._is_here(peer) for peer in started), self.server.poll)
+        until(lambda: all(self._is_here(peer) for peer in started), self.poll)
         return started
 
     def listed(self) -> list[dict[str, Any]]:
@@ -69,7 +69,11 @@ class Lab:
 
     def client(self) -> Client:
         """A connection to the group manager."""
-        return Client(self.manager.endpoint, KEY, self.server.poll)
+        return Client(self.manager.endpoint, KEY, self.poll)
+
+    def poll(self, at_most_s: float = 0.005) -> None:
+        """What a test does while it waits: the comparison server goes on."""
+        self.server.poll(min(at_most_s, 0.005))
 
     def run(
         self,
@@ -115,16 +119,19 @@ def assert_flawless(outcome: Outcome, verdict: Verdict, messages: int) -> None:
 
 
 @contextmanager
-def eavesdropping(*peers: UdpPeer) -> Iterator[list[tuple[bytes, tuple[str, int]]]]:
-    """All that these peers send meanwhile: (datagram, endpoint)."""
-    heard: list[tuple[bytes, tuple[str, int]]] = []
-    for peer in peers:
+def eavesdropping(*peers: UdpPeer) -> Iterator[list[tuple[UdpPeer, bytes, tuple[str, int]]]]:
+    """All that these peers send meanwhile: (peer, datagram, endpoint)."""
+    heard: list[tuple[UdpPeer, bytes, tuple[str, int]]] = []
 
-        def send(datagrams: list[bytes], endpoint: tuple[str, int], send: Callable = peer._send) -> None:
-            heard.extend((datagram, endpoint) for datagram in datagrams)
+    def overheard(peer: UdpPeer, send: Callable[..., None]) -> Callable[..., None]:
+        def send_and_tell(datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
+            heard.extend((peer, datagram, endpoint) for datagram in datagrams)
             send(datagrams, endpoint)
 
-        peer._send = send
+        return send_and_tell
+
+    for peer in peers:
+        peer._send = overheard(peer, peer._send)
     try:
         yield heard
     finally:

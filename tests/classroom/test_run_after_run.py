@@ -28,7 +28,7 @@ def test_datagrams_of_the_last_run_do_not_spoil_the_next(lab: Lab):
         def all_once_more(progress):
             if progress.phase in (HANDSHAKE, SEND) and progress.phase not in phases:
                 phases.add(progress.phase)
-                for datagram, endpoint in earlier:
+                for _, datagram, endpoint in earlier:
                     straggler.sendto(datagram, endpoint)
 
         outcome, verdict = lab.run(on_progress=all_once_more, messages=20, gap_ms=(5.0, 10.0))

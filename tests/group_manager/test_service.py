@@ -213,7 +213,7 @@ def test_reading_nothing_is_no_way_to_fill_its_memory(service, monkeypatch):
     client = dial(service.endpoint, KEY)
     reads_little(client.socket)
     until(lambda: client._nonce, lambda: (service.poll(0.01), list(client.read())))
-    request = {"op": "where", "names": ["x" * 60] * 900}
+    request = {"op": "where", "names": [f"{number:060}" for number in range(900)]}
 
     def ask_without_reading():
         client.send(request)
