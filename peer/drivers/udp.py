@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from select import select
 from time import monotonic, monotonic_ns
-from typing import Any, BinaryIO
+from typing import Any
 
 from peer.core.blocks import unpack
 from peer.core.commands import (
@@ -40,13 +40,13 @@ from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, RecordM
 from peer.core.errors import BAD_SETTINGS, HELD, UNFINISHED, WireError
 from peer.core.events import Answered, Event, Moved, PacketArrived, Started, TimerFired
 from peer.core.names import PeerId, is_endpoint
-from peer.core.settings import RunSettings
-from peer.core.trace import pack_header
 from peer.drivers.chance import stream
 from peer.drivers.contact import Contact
 from peer.drivers.control import CHUNK_BYTES
 from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Border, Envelope
+from peer.drivers.lateness import Lateness
 from peer.drivers.link_model import PairModel
+from peer.drivers.logs import RunLogs
 from peer.drivers.trains import Trains
 from peer.session import IDLE, SERVER, Play, Seal, Session
 
@@ -68,7 +68,7 @@ Application = Callable[[PeerId, int, bytes], None]
 class Neighbour:
     """What this process knows of the network towards one member in one run."""
 
-    __slots__ = ("endpoint", "rtt_s", "heard_at", "heard_stamp", "model")
+    __slots__ = ("endpoint", "heard_at", "heard_stamp", "model", "rtt_s")
 
     def __init__(self, model: PairModel | None) -> None:
         self.endpoint: tuple[str, int] | None = None
@@ -76,34 +76,6 @@ class Neighbour:
         self.heard_at: float | None = None
         self.heard_stamp = 0
         self.model = model
-
-
-class Lateness:
-    """How late timers and held-back datagrams were, in powers of two of a microsecond."""
-
-    __slots__ = ("counts", "worst_s")
-
-    def __init__(self) -> None:
-        self.counts = [0] * 32
-        self.worst_s = 0.0
-
-    def add(self, late_s: float) -> None:
-        self.counts[min(31, int(late_s * 1e6).bit_length())] += 1
-        if late_s > self.worst_s:
-            self.worst_s = late_s
-
-    def summary(self) -> dict[str, float]:
-        """Upper ends of the buckets in which the median and the 99th percentile lie."""
-        return {"p50_s": self._quantile(0.5), "p99_s": self._quantile(0.99), "worst_s": self.worst_s}
-
-    def _quantile(self, share: float) -> float:
-        wanted = share * sum(self.counts)
-        seen = 0
-        for bucket, count in enumerate(self.counts):
-            seen += count
-            if count and seen >= wanted:
-                return min((1 << bucket) / 1e6, self.worst_s)
-        return 0.0
 
 
 class UdpPeer:
@@ -124,11 +96,12 @@ class UdpPeer:
         application: Application | None = None,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self.name, self.group, self.logs, self.orphan_s = name, group, logs, orphan_s
+        self.name, self.group, self.orphan_s = name, group, orphan_s
         self.advertise, self.application, self.say = advertise, application, say
         self.said: dict[str, str] = {}  # the last trouble told of each contact
         self.exit_code = HELD
         self.session = Session(name)
+        self.logs = RunLogs(logs, name)
         self.incarnation = secrets.token_hex(8)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
@@ -156,7 +129,6 @@ class UdpPeer:
         self.held: list[tuple[float, int, PeerId, Any]] = []  # datagrams whose delay has not passed
         self.held_count = 0
         self.room = 1372
-        self.files: dict[str, BinaryIO] = {}
         self.sealed: Sealed | None = None
         self.buffer = memoryview(bytearray(65536))
         self.only_datagrams = [self.socket.fileno()]
@@ -324,7 +296,7 @@ class UdpPeer:
                 self._seal(effect.run)
         if outgoing:
             self._transmit(outgoing)
-        if self.files and self.session.host.recorder.holds_records():
+        if self.logs.is_open and self.session.host.recorder.holds_records():
             self._write_logs()
 
     def _hand_over(self, block: Any) -> None:
@@ -408,64 +380,25 @@ class UdpPeer:
         gc.collect()
         gc.freeze()  # what is there now stays until the run ends: it need not be looked at again and again
         try:
-            self._open_logs(play)
+            self.logs.begin(play.header, run.trace == "everything")
         except OSError as error:
-            self._report(Rejected(play.run, "disk", f"{self.name} cannot write its logs: {error.strerror}"))
+            self._report_disk(error)
             return
         self._perform(self.session.host.step([Started(entropy=secrets.token_bytes(32))], monotonic()))
 
-    def _open_logs(self, play: Play) -> None:
-        self._close_logs()
-        self.logs.mkdir(parents=True, exist_ok=True)
-        for old in self.logs.glob(f"{self.name}-*.bin"):
-            old.unlink()
-        names = ["trace", "sends"] + (["steps"] if play.settings.trace == "everything" else [])
-        for name in names:
-            self.files[name] = open(self._log_path(name), "wb", buffering=0)
-            if name != "steps":
-                self.files[name].write(
-                    pack_header({**play.header, "records": "deliveries" if name == "trace" else name})
-                )
-
-    def _log_path(self, name: str) -> Path:
-        return self.logs / f"{self.name}-{name}.bin"
-
     def _write_logs(self) -> None:
-        if not self.files:
-            return
-        recorder = self.session.host.recorder
         try:
-            if recorder.sends:
-                self.files["sends"].write(recorder.sends)
-                recorder.sends.clear()
-            if recorder.deliveries:
-                self.files["trace"].write(recorder.deliveries)
-                recorder.deliveries.clear()
-            if recorder.steps:
-                self.files["steps"].write("".join(line + "\n" for line in recorder.steps).encode())
-                recorder.steps.clear()
+            self.logs.write(self.session.host.recorder)
         except OSError as error:
-            self._close_logs()
-            self._report(Rejected(self.session.run, "disk", f"{self.name} cannot write its logs: {error.strerror}"))
+            self._report_disk(error)
 
-    def _close_logs(self) -> None:
-        for file in self.files.values():
-            file.close()
-        self.files = {}
+    def _report_disk(self, error: OSError) -> None:
+        sentence = f"{self.name} cannot write its logs: {error.strerror}"
+        self._report(Rejected(self.session.run, "disk", sentence))
 
     def _seal(self, run: str) -> None:
-        names = list(self.files)
         self._write_logs()
-        self._close_logs()
-        files = {}
-        for name in names:
-            path = self._log_path(name)
-            digest = hashlib.blake2b(digest_size=16)
-            with open(path, "rb") as file:
-                while part := file.read(1 << 20):
-                    digest.update(part)
-            files[name] = [path.stat().st_size, digest.hexdigest()]
-        self.sealed = Sealed(run, files, self._measures())
+        self.sealed = Sealed(run, self.logs.seal(), self._measures())
         self.border = None  # nobody waits for what would still be delivered, and nothing would write it down
         self.timers.clear()
         self.timer_of.clear()
@@ -526,13 +459,11 @@ class UdpPeer:
             self._stop(command.reason or "told to stop", UNFINISHED if replaced else HELD)
 
     def _send_chunk(self, fetch: Fetch) -> None:
-        known = self.sealed is not None and fetch.run == self.sealed.run and fetch.file in self.sealed.files
-        if not known or not 0 < fetch.length <= CHUNK_BYTES or not 0 <= fetch.offset < self.sealed.files[fetch.file][0]:
+        mine = self.sealed is not None and fetch.run == self.sealed.run and 0 < fetch.length <= CHUNK_BYTES
+        data = self.logs.part(fetch.file, fetch.offset, fetch.length) if mine else None
+        if data is None:
             self._report(Rejected(fetch.run, "no such log", f"{self.name} has no such part of a log"))
             return
-        with open(self._log_path(fetch.file), "rb") as file:
-            file.seek(fetch.offset)
-            data = file.read(fetch.length)
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         self.server.send(to_message(Chunk(fetch.run, fetch.file, fetch.offset, digest)), data)
 
@@ -595,7 +526,7 @@ class UdpPeer:
         self.server.send(to_message(report))
 
     def _farewell(self) -> None:
-        if self.session.phase != IDLE and self.files:
+        if self.session.phase != IDLE and self.logs.is_open:
             self._perform(self.session.on_command(Stop(), monotonic()))
         who = {"name": self.name, "group": self.group, "incarnation": self.incarnation}
         self._ask_manager({"op": "unregister", **who})  # itself only: another process may have come under its name

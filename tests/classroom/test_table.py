@@ -98,7 +98,10 @@ FAILURES: dict[str, list[str]] = {
     ],
     "the public address cannot be bound": [
         "tests/classroom/test_who_is_there.py::test_an_address_that_is_seen_from_outside_only_is_not_bound",
-        "tests/comparison_server/test_service.py::test_another_address_can_be_advertised_and_an_open_one_is_made_definite",
+        (
+            "tests/comparison_server/test_service.py::"
+            "test_another_address_can_be_advertised_and_an_open_one_is_made_definite"
+        ),
     ],
     "a peer cannot send to itself through what stands before its address": [
         "tests/classroom/test_who_is_there.py::test_own_messages_do_not_go_over_the_network",

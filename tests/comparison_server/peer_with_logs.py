@@ -16,8 +16,8 @@ class PeerWithLogs(UdpPeer):
     """Its run is played as it should be, and of no consequence."""
 
     def _seal(self, run: str) -> None:
-        for kind in self.files:
-            (self.logs / "written" / NAMES[kind].format(self.session.me)).replace(self._log_path(kind))
+        for kind in ("trace", "sends"):
+            (self.logs.folder / "written" / NAMES[kind].format(self.session.me)).replace(self.logs.path(kind))
         super()._seal(run)
 
 

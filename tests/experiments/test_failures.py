@@ -300,7 +300,7 @@ def test_a_full_disk_at_a_peer_ends_the_run_and_the_others_logs_are_judged(lab, 
                 "b cannot write its logs: No space left on device, in phase send, with "
             )
             logs = {log.label: log for log in load_run(tmp_path / "run").logs}
-            assert len(logs["0"].ids) > 100 and len(logs["2"].ids) > 100
+            assert all(len(logs[peer].ids) > 100 for peer in "012"), "what it had written before is kept as well"
             judged(tmp_path / "run", settings)
             service.end_all()
     finally:

@@ -15,7 +15,8 @@ from peer.core.commands import Close, Prepare, Release, Sealed
 from peer.core.effects import CancelTimer, SetTimer
 from peer.core.events import Answered, TimerFired
 from peer.core.trace import read_header
-from peer.drivers.udp import Lateness, UdpPeer
+from peer.drivers.lateness import Lateness
+from peer.drivers.udp import UdpPeer
 from tests.runs import run_settings
 
 RUN = "ab" * 8
@@ -36,7 +37,7 @@ class Group:
     def __exit__(self, *_: object) -> None:
         for peer in self.peers:
             peer.socket.close()
-            peer._close_logs()
+            peer.logs.close()
 
     def prepare(self) -> None:
         endpoints = {peer.name: list(peer.socket.getsockname()) for peer in self.peers}
