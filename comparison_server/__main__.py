@@ -28,15 +28,15 @@ from comparison_server.verdict import describe
 from experiments.local import LOOPBACK, LocalCluster
 from experiments.play import Ended, Planned, World, ended, header_of, planned_as, play
 from experiments.scenario import Scenario, load, orderings, override, resolve, seed_text
-from experiments.written import BOUNDS, most_messages
+from experiments.written import most_messages
 from group_manager.service import PORT as MANAGER_PORT
 from peer.core.errors import HELD, INTERRUPTED, UNFINISHED, LabError, RunError, SettingsError
+from peer.core.settings import MOST_MEMBERS
 from peer.drivers.control import parse_endpoint, read_key
 from peer.drivers.program import say
 from peer.stacks import ORDERINGS, promised
 
 FEWEST_PEERS = 2  # to wait for where nobody says how many
-MOST_PEERS = int(BOUNDS["peers"][1])
 HOW_TO_END = "[dim]Ctrl-C ends this run; pressed again, it ends everything[/]"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -47,10 +47,10 @@ app.command()(judge)
 def interactive(
     context: typer.Context,
     peers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_PEERS, help="wait for so many peers (as many as --spawn, or 2)")
+        int | None, typer.Option(min=1, max=MOST_MEMBERS, help="wait for so many peers (as many as --spawn, or 2)")
     ] = None,
     spawn: Annotated[
-        int | None, typer.Option(min=1, max=MOST_PEERS, help="start a group manager and so many peers here")
+        int | None, typer.Option(min=1, max=MOST_MEMBERS, help="start a group manager and so many peers here")
     ] = None,
     ordering: Annotated[str, typer.Option(metavar="NAME[:VARIANT]", help=", ".join(ORDERINGS))] = "unordered",
     messages: Annotated[int | None, typer.Option(min=0, help="answer the question once and end after that run")] = None,
@@ -318,9 +318,7 @@ def _served(
     """The server, with a cluster of its own or at a group manager that is there."""
     if spawn is not None:
         if advertise or group or take_over:
-            raise SettingsError(
-                "--advertise, --group and --take-over are for peers from elsewhere, not for --spawn"
-            )
+            raise SettingsError("--advertise, --group and --take-over are for peers from elsewhere, not for --spawn")
         listen = parse_endpoint(bind, port=PORT, path="--bind") if bind else LOOPBACK
         at = parse_endpoint(manager, port=MANAGER_PORT, path="--manager") if manager else LOOPBACK
         with ExitStack() as stack:

@@ -12,7 +12,16 @@ from comparison_server.run_folder import MOST_MESSAGES
 from experiments.planet import load_planet
 from experiments.yaml_files import shown, unknown
 from peer.core.errors import SettingsError
-from peer.core.settings import DeadlineSettings, NetworkSettings, StackSettings, WindowSettings, WorkloadSettings
+from peer.core.settings import BOUNDS as RUN_BOUNDS
+from peer.core.settings import (
+    LONGEST_GAP_MS,
+    MOST_MEMBERS,
+    DeadlineSettings,
+    NetworkSettings,
+    StackSettings,
+    WindowSettings,
+    WorkloadSettings,
+)
 
 Refuse = Callable[[str, str], NoReturn]  # the dotted path, the problem
 
@@ -76,23 +85,11 @@ class Scenario:
         return tuple(islice(cycle(self.regions or load_planet(self.planet).regions), self.peers))
 
 
-# The lowest and the highest value of each number.
+# The lowest and the highest value of each number: those of every run, and of what only a scenario says.
 BOUNDS: dict[str, tuple[float, float]] = {
-    "peers": (1, 255),
+    "peers": (1, MOST_MEMBERS),
     "seed": (0, 2**63 - 1),
-    "workload.size_bytes": (8, 16 * 2**20),
-    "network.loss": (0, 1),
-    "network.duplicate": (0, 1),
-    "network.reorder": (0, 1),
-    "network.jitter_ms": (0, 60_000),
-    "network.datagram_bytes": (548, 65_507),
-    "window.blocks": (1, 1_000_000),
-    "window.block_bytes": (1, 16 * 2**20),
-    "deadlines.handshake_s": (0.001, 1_000_000),
-    "deadlines.send_s": (0.001, 1_000_000),
-    "deadlines.drain_s": (0.001, 1_000_000),
-    "deadlines.upload_s": (0.001, 1_000_000),
-    "deadlines.deadline_s": (0.001, 1_000_000),
+    **RUN_BOUNDS,
 }
 
 
@@ -109,20 +106,20 @@ def check(scenario: Scenario, file: str) -> None:
 
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", scenario.name, re.ASCII):  # it becomes part of a folder's name
         refuse("name", f"expected letters, digits, dots, dashes and underscores, found {shown(scenario.name)}")
+    messages, most = scenario.workload.messages, most_messages(scenario.peers)
+    if not 0 <= messages <= most:
+        many = f"{scenario.peers} peer{'' if scenario.peers == 1 else 's'}"
+        refuse("workload.messages", f"expected 0 to {most:,} for {many}, found {messages:,}")
     for path, (low, high) in BOUNDS.items():
         value: Any = scenario
         for step in path.split("."):
             value = getattr(value, step)
         if value is not None and not low <= value <= high:
             refuse(path, f"expected {low:,} to {high:,}, found {value:,}")
-    messages, most = scenario.workload.messages, most_messages(scenario.peers)
-    if not 0 <= messages <= most:
-        many = f"{scenario.peers} peer{'' if scenario.peers == 1 else 's'}"
-        refuse("workload.messages", f"expected 0 to {most:,} for {many}, found {messages:,}")
     if scenario.network.loss == 1:
         refuse("network.loss", "expected less than 1: a network that loses everything delivers nothing")
     shortest, longest = scenario.workload.gap_ms
-    if not 0 <= shortest <= longest <= 3_600_000:
+    if not 0 <= shortest <= longest <= LONGEST_GAP_MS:
         refuse("workload.gap_ms", f"expected [shortest, longest] in ms, found [{shortest:g}, {longest:g}]")
     for ordering, options in scenario.ordering_options.items():
         if not isinstance(options.get("variant", ""), str):

@@ -1,4 +1,4 @@
-"""The logs of the present run as files: written as the run goes on, sealed, handed out in parts, kept until the next."""
+"""The logs of the present run as files: written while it goes on, sealed, handed out in parts, kept until the next."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ class UdpPeer:
             elif kind is Report:
                 self._perform(self.session.on_news(effect.news))
             elif kind is Locate:
-                self.neighbours[effect.peer].endpoint = effect.endpoint
+                self.neighbours[effect.peer].endpoint = _resolved(effect.endpoint)
             elif kind is Ask:
                 self._ask(effect)
             elif kind is Play:
@@ -441,7 +441,8 @@ class UdpPeer:
         still_s = now - self.looked
         self.looked = now
         if still_s > STILL_S and self.border is not None and len(self.stood_still) < MOST_STANDSTILLS:
-            at_s = max(0.0, now - still_s - self.session.host.recorder.zero_s)
+            start = self.session.host.recorder.zero_s or self.began  # until it is released
+            at_s = max(0.0, now - still_s - start)
             self.stood_still.append({"at_s": at_s, "for_s": still_s})
 
     def _on_command(self, command: Command) -> None:
@@ -540,7 +541,7 @@ class UdpPeer:
         self.sent = self.sent_bytes = self.packets = self.received = self.received_bytes = 0
         self.dropped: Counter[str] = Counter()
         self.lateness, self.timer_lateness = Lateness(), Lateness()
-        self.looked = monotonic()  # after the contacts
+        self.began = self.looked = monotonic()  # looked: after the contacts
         self.stood_still: list[dict[str, float]] = []
         self.kernel_drops_before = _kernel_drops(self.socket)
 
@@ -570,6 +571,14 @@ class UdpPeer:
             "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
             **stack.measures(),
         }
+
+
+def _resolved(endpoint: tuple[str, int]) -> tuple[str, int]:
+    """The same with the address in place of a name, which would be asked for with every datagram; else as it is."""
+    try:
+        return socket.getaddrinfo(*endpoint, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
+    except (OSError, ValueError):
+        return endpoint
 
 
 def _words(endpoint: tuple[str, int] | None) -> str:

@@ -8,7 +8,6 @@ from experiments.simulator.world import World
 from peer.core.commands import Prepare
 from peer.core.layer import freeze
 from peer.core.settings import RunSettings, from_json
-from peer.drivers.udp import Neighbour
 from peer.stacks import build_layers, promised
 from tests.classroom.lab import Lab, assert_flawless, eavesdropping
 from tests.peer.drivers.test_udp import Group
@@ -61,28 +60,27 @@ def test_a_stack_begins_every_run_as_the_first():
             assert not any(new is old for new in begun.layers for old in used.layers)
 
 
-# What belongs to the process, and stays.
-OF_THE_PROCESS = {
-    "session", "incarnation", "socket", "trains", "receive", "envelope", "manager", "server", "buffer",
-    "only_datagrams", "watched", "logs",
-}  # fmt: skip
-MOMENTS = {"looked", "heartbeat_due", "counts_due"}  # of the clock
-GROWS = {"timer_count", "held_count", "asked"}  # only ever compared for being equal
+# What belongs to the process and stays, what is a moment of the clock, and what is only ever compared for being equal.
+STAYS = {"session", "incarnation", "socket", "trains", "receive", "envelope", "manager", "server", "buffer", "logs",
+         "only_datagrams", "watched"}  # fmt: skip
+MOMENTS = {"began", "looked", "heartbeat_due", "counts_due", "kernel_drops_before"}
+GROWS = {"timer_count", "held_count", "asked"}
 
 
-def state(peer):
-    """All that a peer's process keeps beside its session, as values that can be compared."""
-    kept = {name: value for name, value in vars(peer).items() if name not in OF_THE_PROCESS | MOMENTS | GROWS}
-    kept["files"] = sorted(kept["files"])
-    kept["timers"] = sorted((layer, key) for _, _, layer, key in kept["timers"])
-    kept["timer_of"] = sorted(kept["timer_of"])
-    kept["chances"] = sorted(kept["chances"])
-    kept["neighbours"] = [[getattr(each, name) for name in Neighbour.__slots__] for each in kept["neighbours"]]
-    border = kept.pop("border")
-    kept["border"] = (border.run, border.counter, [(each.highest, each.seen) for each in border.windows])
-    for name in ("lateness", "timer_lateness"):
-        kept[name] = (kept[name].counts, kept[name].worst_s)
-    return kept
+def state(value):
+    """All that an object of the lab keeps for a run, as values that can be compared."""
+    if isinstance(value, dict):
+        return {str(key): state(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [state(each) for each in value]
+    if not type(value).__module__.startswith("peer."):
+        return value if value is None or isinstance(value, (int, float, str, bytes)) else type(value).__name__
+    names = getattr(type(value), "__slots__", None) or vars(value)
+    kept = {name: getattr(value, name) for name in names if name not in STAYS | MOMENTS | GROWS}
+    if "timers" in kept:
+        kept["timers"] = sorted((layer, key) for _, _, layer, key in kept["timers"])
+        kept["timer_of"] = sorted(kept["timer_of"])
+    return state(kept)
 
 
 def test_a_process_begins_every_run_as_the_first(tmp_path):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from peer.connection.ready_ack import Ready
 from peer.core.commands import Close, Prepare, Release, Sealed
-from peer.core.effects import CancelTimer, SetTimer
+from peer.core.effects import CancelTimer, SetTimer, Transmit
 from peer.core.events import Answered, TimerFired
 from peer.core.trace import read_header
 from peer.drivers.lateness import Lateness
@@ -39,8 +40,8 @@ class Group:
             peer.socket.close()
             peer.logs.close()
 
-    def prepare(self) -> None:
-        endpoints = {peer.name: list(peer.socket.getsockname()) for peer in self.peers}
+    def prepare(self, host="127.0.0.1") -> None:
+        endpoints = {peer.name: [host, peer.socket.getsockname()[1]] for peer in self.peers}
         for me, peer in enumerate(self.peers):
             peer._on_command(Prepare(RUN, me, asdict(self.settings)))
             peer._perform(peer.session.host.step([Answered("group_manager", {"endpoints": endpoints})], 0.0))
@@ -117,6 +118,24 @@ def test_what_was_recorded_is_refused_when_it_comes_again(tmp_path):
                 assert time.monotonic() < group.deadline, victim.dropped
                 assert victim._read(64) == []
         assert victim.session.counts() == before
+
+
+def test_a_member_known_by_the_name_of_its_host_is_asked_for_once(tmp_path, monkeypatch):
+    with Group(tmp_path, messages=2, gap_ms=(0, 0)) as group:
+        ask, asked = socket.getaddrinfo, []
+        monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: asked.append(host) or ask(host, *rest))
+        group.prepare(host="localhost")
+        assert [each.endpoint[0] for each in group.peers[0].neighbours[1:]] == ["127.0.0.1", "127.0.0.1"]
+        assert asked == ["localhost"] * 6, "each of three, for two others"
+        group.until(lambda peer: peer.session.phase == "ready")
+
+
+def test_a_name_that_nobody_knows_is_no_end_of_a_peer(tmp_path):
+    with Group(tmp_path) as group:
+        group.prepare(host="no.such.host.invalid")
+        peer = group.peers[0]
+        peer._perform([Transmit(1, Ready(1, 2))])
+        assert sum(peer.dropped.values()) > 0 and not peer.stopping
 
 
 def test_datagrams_of_another_run_and_of_strangers_are_refused(tmp_path):
@@ -201,6 +220,15 @@ def test_a_flood_of_noise_keeps_nobody_from_being_heard(tmp_path, monkeypatch):
         monkeypatch.setattr(peer, "_wait", lambda: None)  # which ends at once: there is always something to read
         monkeypatch.setattr(peer, "_serve_contacts", lambda now: setattr(peer, "stopping", "it was heard"))
         peer._loop()
+
+
+def test_a_standstill_before_the_release_is_told_as_of_the_beginning_of_the_run(tmp_path):
+    with Group(tmp_path) as group:
+        group.prepare()
+        peer = group.peers[0]
+        peer._account_for_a_standstill(peer.began + 5.0)
+        (told,) = peer.stood_still
+        assert told["at_s"] < 1.0 and 4.0 < told["for_s"] <= 5.0
 
 
 def test_a_run_leaves_nothing_in_memory_when_the_next_begins(tmp_path):
