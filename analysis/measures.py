@@ -7,6 +7,7 @@ released line them up. A percentile that falls between two values lies between t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,13 @@ from analysis.load import Peer, Run
 from comparison_server.evidence import message_ids
 
 COSTS = ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
+# What a peer counts of datagrams that did not arrive as they were sent, in words.
+ASTRAY = {
+    "lost_by_model": "lost by the emulated network",
+    "doubled_by_model": "doubled by it",
+    "held_by_model": "held back by it",
+    "dropped_by_kernel": "dropped by the system, whose buffers were full",
+}
 
 
 # Latency
@@ -152,6 +160,23 @@ def cost(run: Run) -> dict[str, float | None]:
         known = delivered > 0 and None not in amounts
         costs[f"{what}_per_delivery"] = sum(amounts) / delivered if known else None
     return costs
+
+
+def sent(run: Run) -> int:
+    """How many datagrams all peers sent."""
+    return sum(_measured(run, peer).get("datagrams_sent") or 0 for peer in run.peers)
+
+
+def astray(run: Run) -> dict[str, int]:
+    """Datagrams that did not arrive as they were sent, or were not let in, by what became of them."""
+    counts: Counter[str] = Counter()
+    for peer in run.peers:
+        measured = _measured(run, peer)
+        for what, words in ASTRAY.items():
+            counts[words] += measured.get(what) or 0
+        for reason, count in (measured.get("dropped") or {}).items():
+            counts[f"refused ({reason})"] += count
+    return {words: count for words, count in counts.items() if count}
 
 
 def lateness(run: Run) -> pd.DataFrame:

@@ -51,6 +51,7 @@ def report(runs: Sequence[Run]) -> Iterator[str]:
     for number, (run, of_run) in enumerate(zip(runs, latencies), 1):
         yield _title(f"Run {number}: {run.title}" if len(runs) > 1 else "In words", "-")
         yield _verdict(run)
+        yield _befell(run)
         yield _parting(run)
         yield _latency_by_regions(run, of_run)
         yield _lateness(run)
@@ -134,6 +135,15 @@ def _verdict(run: Run) -> str:
         text += f"This run did not come to its end: {why}.\n"
     verdict = describe(_verdict_of(run.verdict)) if run.verdict else "It was cut before it was judged."
     return f"{text}{_logs(run)}\n{verdict}\n\n"
+
+
+def _befell(run: Run) -> str:
+    """What happened to the run, and to its datagrams, beside what it was to show."""
+    lines = list((run.verdict or {}).get("remarks", []))
+    if astray := measures.astray(run):
+        counts = ", ".join(f"{count:,} {words}" for words, count in astray.items())
+        lines.append(f"Of {measures.sent(run):,} datagrams: {counts}.")
+    return "".join(f"{line}\n" for line in lines) + ("\n" if lines else "")
 
 
 def _logs(run: Run) -> str:

@@ -272,3 +272,27 @@ def test_a_run_in_which_nothing_was_multicast(tmp_path):
     (run,) = plain.played(tmp_path, "lan", "fifo", messages=0)
     text = text_of(run.folder)
     assert "No latencies are known" in text and "0 rounds, 0 out of order" in text
+
+
+def test_what_befell_a_run_and_its_datagrams(copied):
+    verdict = json.loads((copied / "verdict.json").read_text())
+    measured = json.loads((copied / "measures.json").read_text())
+    remark = "p1 stood still for 10.2 s, 3.1 s after its start."
+    (copied / "verdict.json").write_text(json.dumps(verdict | {"remarks": [remark]}))
+    peers = measured["peers"]
+    for peer in peers.values():
+        peer |= {"lost_by_model": 100, "doubled_by_model": 0, "held_by_model": 0, "dropped_by_kernel": None}
+    first, second, *_ = peers.values()
+    first["dropped"], second["dropped"] = {"tag": 3, "replayed": 1}, {"tag": 1500}
+    (copied / "measures.json").write_text(json.dumps(measured))
+    sent = sum(peer["datagrams_sent"] for peer in peers.values())
+    lost = 100 * len(peers)
+    assert (
+        f"\n{remark}\nOf {sent:,} datagrams: {lost:,} lost by the emulated network, 1,503 refused (tag), "
+        "1 refused (replayed).\n"
+    ) in text_of(copied)
+
+
+def test_nothing_is_said_where_nothing_befell_a_run(tmp_path):
+    (run,) = plain.played(tmp_path, "lan", "fifo", messages=5)
+    assert "datagrams:" not in text_of(run.folder)

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 
+from comparison_server.coordinator import STILL_S
 from comparison_server.prompt import PROMPT
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED
 from tests.control_client import Client, until
@@ -233,6 +234,19 @@ def test_a_run_whose_server_was_killed_is_taken_up_by_the_next_one(place, classr
     assert (place / "runs" / "interactive-cloud-lamport_all_ack-1" / "partial").exists()
     taken = verdict_in(place / "runs" / "interactive-cloud-lamport_all_ack-1.2")
     assert taken["complete"] and taken["error"] is None and len(taken["remarks"]) == 1
+
+
+def test_a_server_that_slept_blames_nobody(place, classroom):
+    """As on a laptop whose lid was closed for longer than the run's deadlines let anybody be late."""
+    server = classroom("--messages", "60")
+    until(lambda: any(log.stat().st_size > 4096 for log in place.glob("logs/*-trace.bin")), lambda: sleep(0.02))
+    os.kill(server.pid, signal.SIGSTOP)
+    woken = monotonic() + STILL_S + 1
+    until(lambda: monotonic() > woken, lambda: sleep(0.05))
+    os.kill(server.pid, signal.SIGCONT)
+    code, out, err = said(server)
+    assert (code, err) == (HELD, "") and "180 rounds, 0 out of order" in out
+    assert "The comparison server stood still for " in out
 
 
 def test_a_group_that_is_led_is_not_led_by_a_second_server_unless_it_takes_over(place, classroom):
