@@ -12,8 +12,8 @@ from peer import session
 from peer.drivers.udp import UdpPeer
 from tests.classroom.lab import Lab
 
-MOST = 0.05  # of a processor; waiting takes a hundredth of that, asking again and again all that can be had
-BEAT_S, BEATS = 0.1, 10
+MOST = 0.01  # of a processor; waiting takes a fifth of that, asking again and again all that can be had
+BEAT_S, BEATS = 0.2, 6
 
 
 class Timed(UdpPeer):
