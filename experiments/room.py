@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from peer.core.errors import SettingsError
-from peer.drivers.udp import BUFFER_BYTES
+from peer.drivers.network import BUFFER_BYTES
 
 try:
     import resource

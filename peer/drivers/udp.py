@@ -1,9 +1,8 @@
-"""The real world: one UDP socket, timers, control connections and log files around a session.
+"""The real world: the network, timers, control connections and log files around a session.
 
 One loop, no threads. Idle it waits, reads one datagram, takes a turn, flushes and waits
 again (awake for a moment, then asleep); under load, when a datagram was there without
-waiting, it reads up to 64 into one turn. Where the run has an emulated network, every
-datagram is held back until its delay has passed, and how late that was is measured.
+waiting, it reads up to 64 into one turn.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ import gc
 import hashlib
 import os
 import secrets
-import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from select import select
-from time import monotonic, monotonic_ns
+from time import monotonic
 from typing import Any
 
 from peer.core.blocks import unpack
@@ -38,16 +35,14 @@ from peer.core.commands import (
 )
 from peer.core.effects import Ask, CancelTimer, Deliver, Effect, Locate, RecordMulticast, Report, SetTimer, Transmit
 from peer.core.errors import BAD_SETTINGS, HELD, UNFINISHED, WireError
-from peer.core.events import Answered, Event, Moved, PacketArrived, Started, TimerFired
+from peer.core.events import Answered, Started, TimerFired
 from peer.core.names import PeerId, is_endpoint
 from peer.drivers.chance import stream
 from peer.drivers.contact import Contact
 from peer.drivers.control import CHUNK_BYTES
-from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Border, Envelope
 from peer.drivers.lateness import Lateness
-from peer.drivers.link_model import PairModel
 from peer.drivers.logs import RunLogs
-from peer.drivers.trains import Trains
+from peer.drivers.network import Network
 from peer.session import IDLE, SERVER, Play, Seal, Session
 
 MANAGER = "group_manager"
@@ -57,25 +52,8 @@ TURNS_A_LOOK = 64  # under load the control connections are looked at after so m
 COUNTS_EVERY_S = 1.0
 STILL_S, MOST_STANDSTILLS = 3.0, 16  # who did nothing for so long stood still; how many of these are told
 LINGER_S = 60e-6  # awake before sleeping: to be woken takes as long, and twice that on a virtual machine
-SMALL_ROOM = 9000  # datagrams that must be smaller than this come and go in trains, where the system can
-BUFFER_BYTES = 8 * 1024 * 1024  # asked for; what was given is reported
-CLOCK_TRUST_S = 5.0  # a stamp further from our clock than this is of another clock
-MOST_HELD = 16_384  # datagrams whose delay has not passed: half a second of what a peer can read at all
 
 Application = Callable[[PeerId, int, bytes], None]
-
-
-class Neighbour:
-    """What this process knows of the network towards one member in one run."""
-
-    __slots__ = ("endpoint", "heard_at", "heard_stamp", "model", "rtt_s")
-
-    def __init__(self, model: PairModel | None) -> None:
-        self.endpoint: tuple[str, int] | None = None
-        self.rtt_s: float | None = None
-        self.heard_at: float | None = None
-        self.heard_stamp = 0
-        self.model = model
 
 
 class UdpPeer:
@@ -103,15 +81,7 @@ class UdpPeer:
         self.session = Session(name)
         self.logs = RunLogs(logs, name)
         self.incarnation = secrets.token_hex(8)
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            self.socket.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
-        self.socket.bind(bind)
-        self.socket.setblocking(False)
-        self.trains = Trains(self.socket)
-        self.receive = self.trains.receive(wanted=False)
-        self.envelope = Envelope(key, name)
-        self.border: Border | None = None  # while a run is played
+        self.network = Network(name, key, self.incarnation, bind)
         self.manager = Contact("group manager", key, self._register)
         self.manager.endpoint = manager
         self.server = Contact("comparison server", key, self._greet)
@@ -121,17 +91,12 @@ class UdpPeer:
         self.counts_due = 0.0
         self.asked = 0  # requests to the manager
         self.stopping = ""  # why, once it is time to go
-        self.neighbours: list[Neighbour] = []
         self.timers: list[tuple[float, int, str, Any]] = []
         self.timer_of: dict[tuple[str, Any], int] = {}
         self.timer_count = 0
         self.chances: dict[tuple[str, Any], Any] = {}
-        self.held: list[tuple[float, int, PeerId, Any]] = []  # datagrams whose delay has not passed
-        self.held_count = 0
-        self.room = 1372
         self.sealed: Sealed | None = None
-        self.buffer = memoryview(bytearray(65536))
-        self.only_datagrams = [self.socket.fileno()]
+        self.only_datagrams = [self.network.socket.fileno()]
         self.watched = self.only_datagrams  # what to wait for to become readable, as numbers: that is quickest
         self._reset_measures()
 
@@ -145,15 +110,16 @@ class UdpPeer:
             self._farewell()
 
     def _loop(self) -> None:
+        network = self.network
         at_most = 1
         turns = 0
         while not self.stopping:
-            turn = self._read(at_most)
+            turn = network.read(at_most)
             turns += 1  # also where all that was read is dropped: a flood of it keeps nobody from being heard
             if turn:
                 at_most = DATAGRAMS_A_TURN
                 self._perform(self.session.host.step(turn, monotonic()))
-            if self.held or self.timers:
+            if network.held or self.timers:
                 self._what_is_due()
             if turns >= TURNS_A_LOOK:
                 turns = 0
@@ -170,8 +136,9 @@ class UdpPeer:
                 due = when
         if self.timers and self.timers[0][0] < due:
             due = self.timers[0][0]
-        if self.held and self.held[0][0] < due:
-            due = self.held[0][0]
+        held_until = self.network.next_due()
+        if held_until is not None and held_until < due:
+            due = held_until
         awake_until = min(now + LINGER_S, due)
         while monotonic() < awake_until:
             os.sched_yield()
@@ -185,12 +152,7 @@ class UdpPeer:
 
     def _what_is_due(self) -> None:
         now = monotonic()
-        if self.held and self.held[0][0] <= now:
-            turn: list[Event] = []
-            while self.held and self.held[0][0] <= now and len(turn) < DATAGRAMS_A_TURN:
-                due, _, source, opened = heappop(self.held)
-                self.lateness.add(now - due)
-                self._hand_in(source, opened, now, turn)
+        if turn := self.network.take_due(now):
             self._perform(self.session.host.step(turn, now))
         timers = self.timers
         while timers and timers[0][0] <= now:
@@ -199,67 +161,6 @@ class UdpPeer:
                 del self.timer_of[layer, key]
                 self.timer_lateness.add(now - due)
                 self._perform(self.session.host.step([TimerFired(layer, key)], now))
-
-    # Datagrams in.
-
-    def _read(self, at_most: int) -> list[Event]:
-        turn: list[Event] = []
-        receive, buffer = self.receive, self.buffer
-        for _ in range(at_most):
-            try:
-                size, endpoint, car_bytes = receive(buffer)
-            except BlockingIOError:
-                break
-            except OSError:
-                continue  # an ICMP error of an earlier datagram; the link takes care
-            self.received_bytes += size
-            for start in range(0, size or 1, car_bytes or 1):
-                self.received += 1
-                try:
-                    self._arrived(buffer[start : min(start + car_bytes, size)], endpoint, turn)
-                except WireError as error:
-                    self.dropped[error.reason] += 1
-        return turn
-
-    def _arrived(self, datagram: memoryview, endpoint: tuple[str, int], turn: list[Event]) -> None:
-        border = self.border
-        if border is None:
-            raise WireError("no run")
-        source, opened = border.admit(datagram)
-        neighbour = self.neighbours[source]
-        if endpoint != neighbour.endpoint and opened.counter == border.windows[source].highest:
-            turn.append(Moved(source, endpoint))  # an older datagram says where it was
-        now = monotonic()
-        model = neighbour.model
-        if model is None:
-            self._hand_in(source, opened, now, turn)
-            return
-        sent = opened.stamp_ns / 1e9
-        if not -CLOCK_TRUST_S < now - sent < CLOCK_TRUST_S:
-            sent = now
-        for delay_s in model.fates():
-            due = sent + delay_s
-            if due <= now and not self.held:
-                self.lateness.add(now - due)
-                self._hand_in(source, opened, now, turn)
-                continue
-            if len(self.held) >= MOST_HELD:
-                raise WireError("too many held back")
-            self.held_count += 1
-            heappush(self.held, (due, self.held_count, source, opened))
-
-    def _hand_in(self, source: PeerId, opened: Any, now: float, turn: list[Event]) -> None:
-        neighbour = self.neighbours[source]
-        rtt_s = neighbour.rtt_s
-        if opened.echo_ns:
-            sample = now - opened.echo_ns / 1e9 - opened.held_us / 1e6
-            if sample > 0:
-                rtt_s = neighbour.rtt_s = sample if rtt_s is None else rtt_s + (sample - rtt_s) / 8
-        silence_s = None if neighbour.heard_at is None else now - neighbour.heard_at
-        neighbour.heard_at = now
-        neighbour.heard_stamp = opened.stamp_ns
-        for packet in opened.packets:
-            turn.append(PacketArrived(source, packet, rtt_s, silence_s))
 
     # Effects out.
 
@@ -285,17 +186,17 @@ class UdpPeer:
             elif kind is Report:
                 self._perform(self.session.on_news(effect.news))
             elif kind is Locate:
-                self.neighbours[effect.peer].endpoint = _resolved(effect.endpoint)
+                self.network.locate(effect.peer, effect.endpoint)
             elif kind is Ask:
                 self._ask(effect)
             elif kind is Play:
                 self._play(effect)
             elif kind is Seal:
-                self._transmit(outgoing)  # the last words
+                self.network.send(outgoing)  # the last words
                 outgoing = {}
                 self._seal(effect.run)
         if outgoing:
-            self._transmit(outgoing)
+            self.network.send(outgoing)
         if self.logs.is_open and self.session.host.recorder.holds_records():
             self._write_logs()
 
@@ -303,49 +204,6 @@ class UdpPeer:
         application, sender = self.application, block.sender
         for number, message in enumerate(unpack(block), block.first):
             application(sender, number, message)
-
-    def _transmit(self, outgoing: dict[PeerId, list[Any]]) -> None:
-        bodies: dict[int, tuple[bytes, bytes]] = {}
-        entry = self.envelope.entry
-        for target, packets in outgoing.items():
-            neighbour = self.neighbours[target]
-            if neighbour.endpoint is None:
-                self.dropped["nowhere to send"] += 1
-                continue
-            datagrams: list[bytes] = []
-            entries: list[tuple[bytes, bytes, bytes]] = []
-            size = OVERHEAD_BYTES
-            for packet in packets:
-                part = entry(packet, bodies)
-                part_bytes = ENTRY_BYTES + len(part[0]) + len(part[1])
-                if entries and size + part_bytes > self.room:
-                    datagrams.append(self._sealed(target, neighbour, entries))
-                    entries, size = [], OVERHEAD_BYTES
-                entries.append(part)
-                size += part_bytes
-            datagrams.append(self._sealed(target, neighbour, entries))
-            self.packets += len(packets)
-            self._send(datagrams, neighbour.endpoint)
-
-    def _sealed(self, target: PeerId, neighbour: Neighbour, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
-        now_ns = monotonic_ns()
-        held_us = 0
-        if neighbour.heard_stamp:
-            held_us = min(0xFFFFFFFF, max(0, int(now_ns / 1e3 - neighbour.heard_at * 1e6)))
-        return self.border.seal(target, now_ns, neighbour.heard_stamp, held_us, entries)
-
-    def _send(self, datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
-        try:
-            self.trains.send(datagrams, endpoint)
-        except OSError as error:  # as good as lost on the way
-            self.dropped[f"not sent: {error.strerror}"] += len(datagrams)
-            return
-        except ValueError:  # a name of a host that no network knows
-            self.dropped["nowhere to send"] += len(datagrams)
-            return
-        self.sent += len(datagrams)
-        for datagram in datagrams:
-            self.sent_bytes += len(datagram)
 
     def _set_timer(self, effect: SetTimer) -> None:
         wait_s = effect.earliest_s
@@ -363,24 +221,17 @@ class UdpPeer:
     # A run begins and ends.
 
     def _play(self, play: Play) -> None:
-        run, me = play.settings, play.me
-        self.border = Border(self.envelope, self.incarnation, play.run, me, run.members, play.incarnations)
-        emulated = run.delays_s is not None
-        members = range(len(run.members))
-        self.neighbours = [Neighbour(PairModel(run, p, me) if emulated and p != me else None) for p in members]
+        self.network.begin(play)
         self.timers.clear()
         self.timer_of.clear()
         self.chances.clear()
-        self.held.clear()
-        self.room = min(run.network.datagram_bytes, LARGEST)
-        self.receive = self.trains.receive(wanted=self.room < SMALL_ROOM)
         self.sealed = None
         self._reset_measures()
         gc.unfreeze()  # the stack of the run before was there when that one began
         gc.collect()
         gc.freeze()  # what is there now stays until the run ends: it need not be looked at again and again
         try:
-            self.logs.begin(play.header, run.trace == "everything")
+            self.logs.begin(play.header, play.settings.trace == "everything")
         except OSError as error:
             self._report_disk(error)
             return
@@ -399,10 +250,9 @@ class UdpPeer:
     def _seal(self, run: str) -> None:
         self._write_logs()
         self.sealed = Sealed(run, self.logs.seal(), self._measures())
-        self.border = None  # nobody waits for what would still be delivered, and nothing would write it down
+        self.network.end()  # nothing that came now would be written down
         self.timers.clear()
         self.timer_of.clear()
-        self.held.clear()
         self._report(self.sealed)
 
     # Control.
@@ -415,7 +265,7 @@ class UdpPeer:
             try:
                 self._on_command(from_message(message))
             except WireError as error:
-                self.dropped[f"control: {error.reason}"] += 1
+                self.network.dropped[f"control: {error.reason}"] += 1
         self.watched = self.only_datagrams + [
             contact.connection.fileno() for contact in (self.manager, self.server) if contact.connection is not None
         ]
@@ -440,7 +290,7 @@ class UdpPeer:
         """The contacts are looked after every second at least, unless this whole process stood still."""
         still_s = now - self.looked
         self.looked = now
-        if still_s > STILL_S and self.border is not None and len(self.stood_still) < MOST_STANDSTILLS:
+        if still_s > STILL_S and self.network.border is not None and len(self.stood_still) < MOST_STANDSTILLS:
             start = self.session.host.recorder.zero_s or self.began  # until it is released
             at_s = max(0.0, now - still_s - start)
             self.stood_still.append({"at_s": at_s, "for_s": still_s})
@@ -491,13 +341,13 @@ class UdpPeer:
         heartbeat_s = message.get("heartbeat_s")
         if isinstance(heartbeat_s, (int, float)) and heartbeat_s > 0:
             self.heartbeat_s = heartbeat_s
-        if "endpoints" in message and self.border is not None:
+        if "endpoints" in message and self.network.border is not None:
             self._perform(self.session.host.step([Answered(MANAGER, message)], monotonic()))
 
     def _register(self, contact: Contact) -> None:
         endpoint = self.advertise
         if endpoint is None:
-            host, port = self.socket.getsockname()
+            host, port = self.network.endpoint
             if host == "0.0.0.0":
                 host = contact.connection.socket.getsockname()[0]
             endpoint = (host, port)
@@ -533,64 +383,26 @@ class UdpPeer:
         self._ask_manager({"op": "unregister", **who})  # itself only: another process may have come under its name
         self.manager.close()
         self.server.close()
-        self.socket.close()
+        self.network.close()
 
     # Measures.
 
     def _reset_measures(self) -> None:
-        self.sent = self.sent_bytes = self.packets = self.received = self.received_bytes = 0
-        self.dropped: Counter[str] = Counter()
-        self.lateness, self.timer_lateness = Lateness(), Lateness()
+        self.timer_lateness = Lateness()
         self.began = self.looked = monotonic()  # looked: after the contacts
         self.stood_still: list[dict[str, float]] = []
-        self.kernel_drops_before = _kernel_drops(self.socket)
 
     def _measures(self) -> dict[str, Any]:
-        models = [neighbour.model for neighbour in self.neighbours if neighbour.model is not None]
-        drops = _kernel_drops(self.socket)
-        known = drops is not None and self.kernel_drops_before is not None
         stack = self.session.host.stack
         return {
-            "datagrams_sent": self.sent,
-            "bytes_sent": self.sent_bytes,
-            "packets_sent": self.packets,
-            "datagrams_received": self.received,
-            "bytes_received": self.received_bytes,
-            "dropped": dict(sorted(self.dropped.items())),
-            "dropped_by_kernel": drops - self.kernel_drops_before if known else None,
-            "lost_by_model": sum(model.lost for model in models),
-            "doubled_by_model": sum(model.doubled for model in models),
-            "held_by_model": sum(model.held for model in models),
+            **self.network.measures(),
             "resent": stack.total("resent"),
             "duplicates": stack.total("duplicates"),
-            "model_lateness": self.lateness.summary(),
             "stood_still": self.stood_still,
             "timer_lateness": self.timer_lateness.summary(),
-            "trains": self.trains.can_send and self.trains.can_receive,
-            "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
-            "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
             **stack.measures(),
         }
 
 
-def _resolved(endpoint: tuple[str, int]) -> tuple[str, int]:
-    """The same with the address in place of a name, which would be asked for with every datagram; else as it is."""
-    try:
-        return socket.getaddrinfo(*endpoint, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
-    except (OSError, ValueError):
-        return endpoint
-
-
 def _words(endpoint: tuple[str, int] | None) -> str:
     return "{}:{}".format(*endpoint) if endpoint else "an unknown address"
-
-
-def _kernel_drops(sock: socket.socket) -> int | None:
-    """How many datagrams the kernel dropped at this socket, where it says so."""
-    inode = str(os.fstat(sock.fileno()).st_ino)
-    try:
-        with open("/proc/net/udp") as table:
-            rows = [line.split() for line in table]
-    except OSError:
-        return None
-    return next((int(row[-1]) for row in rows if len(row) > 12 and row[9] == inode), None)

@@ -131,9 +131,9 @@ def eavesdropping(*peers: UdpPeer) -> Iterator[list[tuple[UdpPeer, bytes, tuple[
         return send_and_tell
 
     for peer in peers:
-        peer._send = overheard(peer, peer._send)
+        peer.network._send = overheard(peer, peer.network._send)
     try:
         yield heard
     finally:
         for peer in peers:
-            del peer._send
+            del peer.network._send

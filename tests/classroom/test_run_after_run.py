@@ -61,7 +61,7 @@ def test_a_stack_begins_every_run_as_the_first():
 # What belongs to the process and stays, what is a moment of the clock, and what is only ever compared for being equal.
 STAYS = {"session", "incarnation", "socket", "trains", "receive", "envelope", "manager", "server", "buffer", "logs",
          "only_datagrams", "watched"}  # fmt: skip
-MOMENTS = {"began", "looked", "heartbeat_due", "counts_due", "kernel_drops_before"}
+MOMENTS = {"began", "looked", "heartbeat_due", "counts_due", "dropped_by_kernel_before"}
 GROWS = {"timer_count", "held_count", "asked"}
 
 
@@ -88,7 +88,8 @@ def test_a_process_begins_every_run_as_the_first(tmp_path):
         used.finish()
         again = Prepare("second", 0, asdict(used.settings))
         before = used.peers[0]
-        assert before.sent and before.neighbours[1].rtt_s and before.sealed and sum(before.timer_lateness.counts)
+        assert before.network.sent and before.network.neighbours[1].rtt_s
+        assert before.sealed and sum(before.timer_lateness.counts)
         states = []
         for group in (used, fresh):
             group.peers[0]._on_command(again)

@@ -131,14 +131,14 @@ def test_an_address_that_is_seen_from_outside_only_is_not_bound(lab: Lab):
     """Fails if a peer listens at the address it is known by, or is lost when that one is wrong: it speaks first."""
     (peer,) = lab.start("a", advertise=ELSEWHERE)
     lab.start("b", "c")
-    assert lab.listed()[0]["endpoint"] == list(ELSEWHERE) and peer.socket.getsockname()[0] == "127.0.0.1"
+    assert lab.listed()[0]["endpoint"] == list(ELSEWHERE) and peer.network.endpoint[0] == "127.0.0.1"
     assert_flawless(*lab.run(messages=10), 30)
 
 
 def test_own_messages_do_not_go_over_the_network(lab: Lab):
     """Fails if a peer sends to itself, which needs a way back through whatever stands before its address."""
     peers = lab.start("a", "b", "c")
-    at = {peer.socket.getsockname(): peer for peer in peers}
+    at = {peer.network.endpoint: peer for peer in peers}
     for ordering in ("unordered", "lamport_all_ack", "fixed_sequencer"):
         with eavesdropping(*peers) as sent:
             assert_flawless(*lab.run(ordering, messages=5), 15)
@@ -164,7 +164,7 @@ def test_everybody_knows_its_place_and_all_names_before_anybody_has_spoken(lab: 
     """Fails if who is which number follows from what is heard in the handshake: here that one never succeeds."""
     peers = lab.start("a", "b", "c")
     for peer in peers:
-        peer._send = lambda datagrams, endpoint: None  # nobody hears anybody
+        peer.network._send = lambda datagrams, endpoint: None  # nobody hears anybody
     outcome, _ = lab.run(messages=5, deadlines=SOON)
     assert outcome.error.phase == "handshake" and outcome.error.peers == list("abc") and outcome.missing == []
     for place, name in enumerate("abc"):
@@ -212,7 +212,7 @@ def test_a_pickle_is_not_loaded_by_anybody(lab: Lab, tmp_path):
     bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for peer in peers:
-            sock.sendto(bomb, peer.socket.getsockname())
+            sock.sendto(bomb, peer.network.endpoint)
     for endpoint in (lab.manager.endpoint, lab.server.endpoint):
         with socket.create_connection(endpoint) as sock:
             sock.sendall(bomb)

@@ -84,23 +84,24 @@ class Mallory:
         self.thread = Thread(target=self._live, daemon=True)
 
     def _live(self) -> None:
-        peer = self.peer
+        peer, network = self.peer, self.peer.network
         try:
             while not peer.stopping:
-                turn = peer._read(64)
+                turn = network.read(64)
                 if turn:
                     peer._perform(peer.session.host.step(turn, monotonic()))
                 peer._what_is_due()
-                border = peer.border
+                border = network.border
                 peer._serve_contacts(monotonic())
-                if type(border) is Tapped and peer.border is not border:
+                if type(border) is Tapped and network.border is not border:
                     self.earlier.extend(data for _, data in border.sent)
-                if type(peer.border) is Border:
-                    peer.border = Tapped(peer.border)
-                playing = peer.border is not None and peer.session.phase not in FREE
-                if playing and self.left > 0 and all(peer.neighbours[place].endpoint for place in range(len(HONEST))):
+                if type(network.border) is Border:
+                    network.border = Tapped(network.border)
+                playing = network.border is not None and peer.session.phase not in FREE
+                known = all(neighbour.endpoint for neighbour in network.neighbours[: len(HONEST)])
+                if playing and known and self.left > 0:
                     self._be_a_nuisance()
-                select([peer.socket], [], [], 0.0005)
+                select([network.socket], [], [], 0.0005)
         except BaseException as error:
             self.failure = error
 
@@ -118,7 +119,7 @@ class Mallory:
 
     def _send_anything(self, target: int, authentic: bool) -> None:
         chance = self.chance
-        sound = self._sealed(self.peer.border.border, target)
+        sound = self._sealed(self.peer.network.border.border, target)
         if authentic:
             data = sound
             self.cases["datagrams with the key"] += 1
@@ -139,13 +140,13 @@ class Mallory:
                     data = sound[:-1]
             self.cases[kind] += 1
         self.words.append((HONEST[target], data))
-        self.stranger.sendto(data, self.peer.neighbours[target].endpoint)
+        self.stranger.sendto(data, self.peer.network.neighbours[target].endpoint)
 
     def _recorded(self, kind: str, target: int) -> list[bytes]:
         """What really was sent: to this target, to another one, in an earlier run."""
         if kind == "earlier":
             return list(self.earlier)
-        return [data for to, data in self.peer.border.sent if (to == target) == (kind == "replayed")]
+        return [data for to, data in self.peer.network.border.sent if (to == target) == (kind == "replayed")]
 
     def _sealed(self, border: Border, target: int) -> bytes:
         chance, bodies = self.chance, {}

@@ -37,11 +37,11 @@ class Group:
 
     def __exit__(self, *_: object) -> None:
         for peer in self.peers:
-            peer.socket.close()
+            peer.network.close()
             peer.logs.close()
 
     def prepare(self, host="127.0.0.1") -> None:
-        endpoints = {peer.name: [host, peer.socket.getsockname()[1]] for peer in self.peers}
+        endpoints = {peer.name: [host, peer.network.endpoint[1]] for peer in self.peers}
         for me, peer in enumerate(self.peers):
             peer._on_command(Prepare(RUN, me, asdict(self.settings)))
             peer._perform(peer.session.host.step([Answered("group_manager", {"endpoints": endpoints})], 0.0))
@@ -50,7 +50,7 @@ class Group:
         while not all(reached(peer) for peer in self.peers):
             assert time.monotonic() < self.deadline, [peer.session.counts() for peer in self.peers]
             for peer in self.peers:
-                turn = peer._read(64)
+                turn = peer.network.read(64)
                 if turn:
                     peer._perform(peer.session.host.step(turn, time.monotonic()))
                 peer._what_is_due()
@@ -88,11 +88,11 @@ def test_noise_is_counted_and_changes_nothing(tmp_path):
         sent = 0
         while not all(peer.session.phase == "drained" for peer in group.peers):
             for peer in group.peers:
-                noise.sendto(chance.randbytes(chance.randrange(1, 1500)), peer.socket.getsockname())
+                noise.sendto(chance.randbytes(chance.randrange(1, 1500)), peer.network.endpoint)
             sent += 1
             group.until(lambda peer: True)
             for peer in group.peers:
-                turn = peer._read(64)
+                turn = peer.network.read(64)
                 if turn:
                     peer._perform(peer.session.host.step(turn, time.monotonic()))
                 peer._what_is_due()
@@ -105,7 +105,7 @@ def test_what_was_recorded_is_refused_when_it_comes_again(tmp_path):
     with Group(tmp_path, messages=5, gap_ms=(1, 2)) as group:
         group.run()
         victim = group.peers[0]
-        envelope, taken = victim.envelope, []
+        envelope, taken = victim.network.envelope, []
         original = envelope.open
         envelope.open = lambda data: (taken.append(bytes(data)), original(data))[1]
         group.until(lambda peer: peer.session.phase == "drained")
@@ -113,10 +113,10 @@ def test_what_was_recorded_is_refused_when_it_comes_again(tmp_path):
         before = victim.session.counts()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as recorder:
             for datagram in taken:
-                recorder.sendto(datagram, victim.socket.getsockname())
-            while victim.dropped["replayed"] < len(taken):
-                assert time.monotonic() < group.deadline, victim.dropped
-                assert victim._read(64) == []
+                recorder.sendto(datagram, victim.network.endpoint)
+            while victim.network.dropped["replayed"] < len(taken):
+                assert time.monotonic() < group.deadline, victim.network.dropped
+                assert victim.network.read(64) == []
         assert victim.session.counts() == before
 
 
@@ -125,7 +125,7 @@ def test_a_member_known_by_the_name_of_its_host_is_asked_for_once(tmp_path, monk
         ask, asked = socket.getaddrinfo, []
         monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: asked.append(host) or ask(host, *rest))
         group.prepare(host="localhost")
-        assert [each.endpoint[0] for each in group.peers[0].neighbours[1:]] == ["127.0.0.1", "127.0.0.1"]
+        assert [each.endpoint[0] for each in group.peers[0].network.neighbours[1:]] == ["127.0.0.1", "127.0.0.1"]
         assert asked == ["localhost"] * 6, "each of three, for two others"
         group.until(lambda peer: peer.session.phase == "ready")
 
@@ -135,22 +135,22 @@ def test_a_name_that_nobody_knows_is_no_end_of_a_peer(tmp_path):
         group.prepare(host="no.such.host.invalid")
         peer = group.peers[0]
         peer._perform([Transmit(1, Ready(1, 2))])
-        assert sum(peer.dropped.values()) > 0 and not peer.stopping
+        assert sum(peer.network.dropped.values()) > 0 and not peer.stopping
 
 
 def test_datagrams_of_another_run_and_of_strangers_are_refused(tmp_path):
     with Group(tmp_path, messages=5) as group:
         group.prepare()
         victim, other = group.peers[0], group.peers[1]
-        there = other.neighbours[0]
-        other.border.run += 1
-        other._send([other._sealed(0, there, [])], there.endpoint)
-        other.border.run, other.border.sender = victim.border.run, 12345
-        other._send([other._sealed(0, there, [])], there.endpoint)
-        while sum(victim.dropped.values()) < 2:
-            assert time.monotonic() < group.deadline, victim.dropped
-            victim._read(64)
-        assert victim.dropped == {"other run": 1, "stranger": 1}
+        there = other.network.neighbours[0]
+        other.network.border.run += 1
+        other.network._send([other.network._sealed(0, there, [])], there.endpoint)
+        other.network.border.run, other.network.border.sender = victim.network.border.run, 12345
+        other.network._send([other.network._sealed(0, there, [])], there.endpoint)
+        while sum(victim.network.dropped.values()) < 2:
+            assert time.monotonic() < group.deadline, victim.network.dropped
+            victim.network.read(64)
+        assert victim.network.dropped == {"other run": 1, "stranger": 1}
 
 
 def test_a_timer_that_was_replaced_or_cancelled_never_fires(tmp_path):
@@ -197,14 +197,14 @@ def test_what_comes_after_the_end_of_a_run_is_dropped(tmp_path):
     with Group(tmp_path, messages=5, gap_ms=(1, 2)) as group:
         group.run()
         victim, other = group.peers[0], group.peers[1]
-        late = other.border.seal(0, 0, 0, 0, [])
+        late = other.network.border.seal(0, 0, 0, 0, [])
         sealed = group.finish()[0]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(late, victim.socket.getsockname())
-        while not victim.dropped["no run"]:
+            sock.sendto(late, victim.network.endpoint)
+        while not victim.network.dropped["no run"]:
             assert time.monotonic() < group.deadline
-            assert victim._read(64) == []
-        assert (victim.session.phase, victim.sealed, victim.timers, victim.held) == ("closed", sealed, [], [])
+            assert victim.network.read(64) == []
+        assert (victim.session.phase, victim.sealed, victim.timers, victim.network.held) == ("closed", sealed, [], [])
 
 
 def test_a_flood_of_noise_keeps_nobody_from_being_heard(tmp_path, monkeypatch):
@@ -216,7 +216,7 @@ def test_a_flood_of_noise_keeps_nobody_from_being_heard(tmp_path, monkeypatch):
             reads.append(at_most)
             return []
 
-        monkeypatch.setattr(peer, "_read", read)
+        monkeypatch.setattr(peer.network, "read", read)
         monkeypatch.setattr(peer, "_wait", lambda: None)  # which ends at once: there is always something to read
         monkeypatch.setattr(peer, "_serve_contacts", lambda now: setattr(peer, "stopping", "it was heard"))
         peer._loop()
@@ -267,4 +267,4 @@ def test_a_group_manager_that_talks_nonsense_is_not_believed(tmp_path, message):
         peer._on_command(Prepare(RUN, 0, asdict(group.settings)))
         peer._on_manager(message)
         assert peer.server.endpoint is None and peer.heartbeat_s == 2.0
-        assert [neighbour.endpoint for neighbour in peer.neighbours] == [None] * 3
+        assert [neighbour.endpoint for neighbour in peer.network.neighbours] == [None] * 3
