@@ -34,7 +34,7 @@ PartialOption = Annotated[bool, typer.Option("--partial", help="take a run that 
 def analysis(context: typer.Context) -> int:
     """What runs left in their folders: a report of them, and their logs in other forms.
 
-    Example: python -m analysis report runs/demo-*
+    Example: python -m analysis report runs/demo-local-*
     """
     return face.help_unless_command(context)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from peer.core.errors import SettingsError
 
-
 STDOUT = Path("-")  # as a name on a command line
 
 

@@ -16,19 +16,18 @@ def comparison(verdicts: Iterable[Mapping[str, Any]], measures: Iterable[Mapping
     table = Table(title="In what order did everybody see the messages?", title_justify="left")
     verdicts = list(verdicts)
     repeated = any(verdict.get("repeat") is not None for verdict in verdicts)
-    table.add_column("ordering")
+    table.add_column("ordering", no_wrap=True, min_width=max(map(len, map(_title, verdicts)), default=0))
     if repeated:
         table.add_column("repeat", justify="right")
     table.add_column("out-of-order rounds", justify="right")
     table.add_column("complete", justify="center")
-    table.add_column("promised properties")
-    table.add_column("not promised, and broken")
+    table.add_column("promised properties", overflow="fold")
+    table.add_column("not promised, and broken", overflow="fold")
     table.add_column(COST, justify="right")
     for verdict, measure in zip(verdicts, measures):
-        name = verdict["ordering"] + (f":{verdict['variant']}" if verdict.get("variant") else "")
         per = measure.get("totals", {}).get("datagrams_sent_per_delivery")
         table.add_row(
-            name,
+            _title(verdict),
             *([str(verdict.get("repeat") or 0)] if repeated else []),
             _rounds(verdict),
             {True: "yes", False: "[red]no[/]", None: "?"}[verdict["complete"]],
@@ -45,6 +44,10 @@ def show(table: Table) -> None:
     if not console.is_terminal:
         console = Console(width=160)
     console.print(table)
+
+
+def _title(verdict: Mapping[str, Any]) -> str:
+    return verdict["ordering"] + (f":{verdict['variant']}" if verdict.get("variant") else "")
 
 
 def _rounds(verdict: Mapping[str, Any]) -> str:

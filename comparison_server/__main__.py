@@ -159,6 +159,8 @@ class Lead:
             while True:
                 self._wanted()  # tells who is gone
                 print(f"\nPeers: {named(list(self.service.peers))}", flush=True)
+                if self.service.trouble:
+                    print(f"No run can begin, because peers ask it for addresses: {self.service.trouble}", flush=True)
                 messages = ask(lines, self.service, lambda: most_messages(len(self.service.peers)))
                 if not messages:
                     break
@@ -216,7 +218,7 @@ class Lead:
         """Lead a run to its end that was begun by a comparison server that is no more; its exit code."""
         planned, self.last, self.pressed = planned_as(found), found.settings.members, False
         print(
-            f"{named(found.settings.members)} play a run that nobody leads ({planned.title}): it is taken up.",
+            f"{named(found.settings.members)} play a run that is not led from here ({planned.title}): it is taken up.",
             flush=True,
         )
 

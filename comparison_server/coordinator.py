@@ -159,7 +159,7 @@ class Coordinator:
                 member = self.members[name]
                 member.counts, member.reached = counts, counts.phase != session.HANDSHAKE
         phases = {counts.phase for counts in found.counts.values()}
-        self.remarks.append("The run was taken up from a comparison server that is no more.")
+        self.remarks.append("The run was taken up from another comparison server.")
         if phases & {session.CLOSED, session.COLLECTED}:
             self.complete = all(counts.drained for counts in found.counts.values())
             if not self.complete:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 
@@ -10,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED, LabError
-from peer.drivers.program import loaded, say
+from peer.drivers.program import loaded, nobody_reads, say
 
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
@@ -29,8 +28,8 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     except LabError as error:
         say(str(error))
         return error.exit_code
-    except BrokenPipeError:  # `head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # `head` has seen enough; SystemExit is how rich and typer say that
+        nobody_reads()
         return HELD
     except OSError as error:  # a full disk, a folder that may not be written
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))

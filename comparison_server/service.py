@@ -405,6 +405,8 @@ class Service:
         coordinator = self.coordinator
         members = coordinator.members
         if coordinator.error is not None:
+            if coordinator.error.phase == HANDSHAKE and self.trouble:  # who asks for addresses gets none
+                coordinator.error = RunError(HANDSHAKE, coordinator.error.peers, f"{coordinator.error}; {self.trouble}")
             coordinator.error.kept = str(folder)
         return Outcome(
             coordinator.run,

@@ -101,6 +101,8 @@ def judge(
 def without_an_end(verdict: Verdict) -> None:
     """The run did not come to its end, so that what only a whole run can show is not shown."""
     verdict.findings.update(dict.fromkeys(ONLY_OF_WHOLE_RUNS, no_evidence("The run did not come to its end.")))
+    if verdict.complete:  # so far; there was to be more
+        verdict.complete = None
 
 
 def exit_code(verdict: Verdict) -> int:

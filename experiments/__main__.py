@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -147,16 +147,19 @@ def _own_ordering(scenario: Scenario) -> list[tuple[str, str | None]]:
 
 def _tell(played: Sequence[Played], as_json: bool, report: Path | None) -> None:
     verdicts = [run.as_dict() for run in played]
-    if report is not None and played:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        output.write(
-            [part.encode() for part in sections_of([load_run(run.folder, partial=True) for run in played])], report
-        )
     if as_json:
         print(json.dumps({"runs": verdicts}, ensure_ascii=False))
-        return
-    if not verdicts:
-        return
+    elif verdicts:
+        _show(played, verdicts)
+    if report is not None and played:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        sections = sections_of([load_run(run.folder, partial=True) for run in played])
+        output.write([part.encode() for part in sections], report)
+        if not as_json:
+            print(f"Report: {report}")
+
+
+def _show(played: Sequence[Played], verdicts: Sequence[dict[str, Any]]) -> None:
     show(comparison(verdicts, [run.measures for run in played]))
     for run in played:
         if run.error is not None:
@@ -168,8 +171,6 @@ def _tell(played: Sequence[Played], as_json: bool, report: Path | None) -> None:
         if run.verdict.replicas is not None:
             _tell_replicas(run)
     print("Runs: " + ", ".join(str(run.folder) for run in played))
-    if report is not None:
-        print(f"Report: {report}")
 
 
 def _tell_replicas(run: Played) -> None:

@@ -179,11 +179,18 @@ class LocalCluster:
 
         return self.service.wait_for_peers(count, timeout_s, look)
 
+    def replace_dead(self) -> None:
+        """Start those peers anew that have died: one run's end is no fate of the next."""
+        dead = [child for child in self._peers if child.death()]
+        for child in dead:
+            self._peers[self._peers.index(child)] = self._start_peer(child.name)
+        if dead:
+            self.wait_for_peers(len(self.names), START_S)
+
     # Start and end.
 
     def _start(self) -> None:
-        folder = self._folder.path
-        key = Path(self._key).resolve() if self._key else folder / "key"
+        key = self._key_file()
         if not self._key:
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(KEY_BYTES) + "\n")
@@ -200,18 +207,18 @@ class LocalCluster:
                 raise RunError("start", [], f"the group manager did not answer within {START_S:g} s")
             self.service.poll()
         for name in self.names:
-            where = [
-                "--manager",
-                "{}:{}".format(*self.manager),
-                "--bind",
-                "127.0.0.1:0",
-                "--logs",
-                str(folder / "logs"),
-            ]
-            about = ["--name", name, "--orphan-s", str(ORPHAN_S), "--key", str(key)]
-            self._peers.append(self._spawn(name, self._peer_module, where + about))
+            self._peers.append(self._start_peer(name))
         # A peer that has connected has registered: from the reply to that it knows where the server is.
         self.wait_for_peers(len(self.names), START_S + START_PEER_S * len(self.names))
+
+    def _start_peer(self, name: str) -> Child:
+        folder = self._folder.path
+        where = ["--manager", "{}:{}".format(*self.manager), "--bind", "127.0.0.1:0", "--logs", str(folder / "logs")]
+        about = ["--name", name, "--orphan-s", str(ORPHAN_S), "--key", str(self._key_file())]
+        return self._spawn(name, self._peer_module, where + about)
+
+    def _key_file(self) -> Path:
+        return Path(self._key).resolve() if self._key else self._folder.path / "key"
 
     def _end(self) -> None:
         try:
@@ -267,6 +274,7 @@ def in_local(peers: int, key: Path | None = None, show: Callable[[Progress], Non
     with LocalCluster(peers, key=key) as cluster:
 
         def world(planned: Planned, folder: Path) -> Ended:
+            cluster.replace_dead()
             settings = planned.settings
             outcome = cluster.run(settings, "agreement" in promised(settings), header_of(planned), folder, show)
             return ended(outcome)

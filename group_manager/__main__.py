@@ -15,7 +15,7 @@ import sys
 from group_manager.service import PORT, Service
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError
 from peer.drivers.control import parse_endpoint, read_key
-from peer.drivers.program import Options, loaded, say
+from peer.drivers.program import Options, announce, loaded, say
 
 EXAMPLE = """example:
   python -m group_manager --bind 192.0.2.7:5680
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return error.exit_code
     try:
-        print("the group manager listens on {}:{}".format(*service.endpoint), flush=True)
+        announce("the group manager listens on {}:{}".format(*service.endpoint))
         while not service.stopped and options.child_of in (None, os.getppid()):
             service.poll()
     except KeyboardInterrupt:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
 
 from peer.connection.ready_ack import ReadyAck
 from peer.core.errors import SettingsError
 from peer.core.layer import Layer
 from peer.core.names import PeerId
-from peer.core.settings import LayerSettings, RunSettings, StackSettings
+from peer.core.settings import LayerSettings, RunSettings
 from peer.core.shapes import fits, hints_of, shown
 from peer.core.stack import Stack
 from peer.discovery.group_manager import GroupManager

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from comparison_server.finding import Finding, broken, held, no_evidence
 from comparison_server.positions import Positions
-from comparison_server.rounds import compare, held as held_at
+from comparison_server.rounds import compare
+from comparison_server.rounds import held as held_at
 
 
 def prefix(positions: Positions) -> Finding:

@@ -12,6 +12,7 @@ from peer.drivers.control import Connection
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 5.0
 CONNECT_S = 5.0
+AT_ONCE_S = 2.0  # who ends a connection so soon, without a word, may not have liked our first one
 
 
 class Contact:
@@ -26,7 +27,8 @@ class Contact:
         self._dialling: socket.socket | None = None
         self._next_try = 0.0
         self._backoff_s = FIRST_BACKOFF_S
-        self._heard = False  # anything, over the present connection
+        self._heard = False  # anything, over the present connection,
+        self._opened = 0.0  # which was made then
 
     @property
     def open(self) -> bool:
@@ -65,7 +67,8 @@ class Contact:
             self._heard = True
             yield message
         if connection.closed:
-            self.trouble = connection.closed if self._heard else f"{connection.closed}; does it have the same key?"
+            at_once = not self._heard and now - self._opened < AT_ONCE_S
+            self.trouble = connection.closed + ("; does it have the same key?" if at_once else "")
             self.connection = None
             self.lost_at = now
             self._next_try = now + self._backoff_s
@@ -114,7 +117,7 @@ class Contact:
         self.connection = Connection(self._dialling, self.key, accepted=False)
         self._dialling = None
         self._backoff_s = FIRST_BACKOFF_S
-        self.lost_at, self.trouble, self._heard = None, "", False
+        self.lost_at, self.trouble, self._heard, self._opened = None, "", False, now
         self.on_open(self)
 
     def _failed(self, now: float, why: str) -> None:

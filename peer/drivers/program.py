@@ -29,6 +29,19 @@ def say(sentence: str, kind: str = "error") -> None:
     print(f"{kind}: {sentence}", file=sys.stderr, flush=True)
 
 
+def announce(sentence: str) -> None:
+    """Print a line at once; that nobody reads it is no reason to end."""
+    try:
+        print(sentence, flush=True)
+    except BrokenPipeError:
+        nobody_reads()
+
+
+def nobody_reads() -> None:
+    """Whoever read the standard output has gone: what is still to be printed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Options(argparse.ArgumentParser):
     """The options of a program; what cannot be understood is told in one line."""
 

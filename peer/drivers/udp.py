@@ -327,8 +327,8 @@ class UdpPeer:
             return
         if message.get("code") in ("malformed", "full"):
             self._stop(f"the group manager refused: {message.get('sentence')}", BAD_SETTINGS)
-        if "lease_s" in message and self.said.get(MANAGER) != "registered":
-            self.said[MANAGER] = "registered"
+        if "lease_s" in message and self.said.get(self.manager.what) != "registered":
+            self.said[self.manager.what] = "registered"
             self.say(f"registered with the group manager at {_words(self.manager.endpoint)}")
         if message.get("code") == "unknown name":
             self._register(self.manager)

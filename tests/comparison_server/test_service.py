@@ -398,7 +398,7 @@ def test_a_run_of_a_server_that_was_killed_is_taken_up_and_led_to_its_end(tmp_pa
         outcome = second.take_up(found, True, tmp_path)
         assert outcome.complete and outcome.error is None and outcome.missing == [] and second.found == []
         assert (tmp_path / "trace-0.bin").read_bytes() == b"trace" and (tmp_path / "sends-1.bin").exists()
-        assert outcome.remarks[0] == "The run was taken up from a comparison server that is no more."
+        assert outcome.remarks[0] == "The run was taken up from another comparison server."
         second.end_all()
     for peer in peers:
         peer.end()

@@ -135,6 +135,17 @@ def test_a_peer_that_stands_still_for_a_while_holds_the_run_up_and_is_named(tmp_
     assert verdict.violated() == [] and verdict.rounds.out_of_order == 0 and verdict.complete
 
 
+def test_a_peer_that_died_in_one_run_of_a_command_is_started_anew_for_the_next(tmp_path):
+    with LocalCluster(3) as cluster:
+        kill = Once(lambda progress: progress.delivered > 10, lambda: os.kill(cluster.pids["p1"], signal.SIGKILL))
+        _, outcome = play(cluster, cluster.names, tmp_path / "one", kill, messages=100_000)
+        assert outcome.error.peers == ["p1"] and set(cluster.deaths) == {"p1"}
+        cluster.replace_dead()
+        assert cluster.deaths == {}
+        settings, outcome = play(cluster, cluster.names, tmp_path / "two", messages=20)
+        assert outcome.complete and judged(tmp_path / "two", settings).complete
+
+
 # -- processes that were started one by one, as on several machines
 
 
