@@ -123,6 +123,7 @@ class Coordinator:
     def left(self, name: str, now: float) -> None:
         """A session's connection is gone."""
         self.present.pop(name, None)
+        self.playing.pop(name, None)
         if name in self.members:
             self.members[name].gone_since = now
         for found in self.found.values():
@@ -147,7 +148,7 @@ class Coordinator:
         return [
             found
             for found in self.found.values()
-            if all(name in found.counts for name in self.present if self.playing[name] == found.run)
+            if found.counts and all(name in found.counts for name in self.present if self.playing[name] == found.run)
         ]
 
     def take_up(self, run: str, agreement: bool, now: float) -> None:
@@ -388,7 +389,7 @@ class Coordinator:
     def _on_other_run(self, name: str, report: ControlReport) -> None:
         """A session speaks of a run that is not led from here."""
         kind = type(report)
-        if kind is Described:
+        if kind is Described and self.playing.get(name) == report.run:
             try:
                 settings = from_json(RunSettings, report.settings)
                 settings.check()

@@ -41,7 +41,8 @@ RESEND_AT_ONCE = 16  # packets resent by one firing of a timer
 FIRST_RESEND_S, QUICKEST_RESEND_S, SLOWEST_RESEND_S = 0.2, 0.04, 2.0
 HEADERS_BYTES = 128  # of a datagram, at most: its own header, the link's and those of what rides along
 LARGEST_BODY = 16 * 1024 * 1024 + 1024  # a message of 16 MiB and what the layers put around it
-LEAST_PIECE_BYTES, MOST_PIECES = 256, 0xFFFF
+MOST_PIECES = 0xFFFF  # they are counted in 16 bits
+LEAST_PIECE_BYTES = -(-LARGEST_BODY // MOST_PIECES)
 WIDEST_WINDOW = 4096  # what has come beyond a gap is kept, of every pair as much as the window is wide
 
 

@@ -611,7 +611,24 @@ def test_a_new_run_closes_one_that_was_found():
 
 
 def test_what_cannot_be_understood_is_not_found():
-    led = Led()
+    led = Led(present=())
+    led.coordinator.joined("p0", led.now, "one", "running")
     led.report(Described, "p0", run="one", me=0, settings={"members": 3}, header={})
     led.report(Counts, "p0", run="one", phase="running")
     assert led.coordinator.found == {}
+
+
+def test_what_nobody_asked_for_is_not_found():
+    led = found_by_another("running", "running", "running")
+    settings = asdict(led.settings)
+    led.report(Described, "p0", run="two", me=0, settings=settings, header={})
+    led.report(Counts, "p0", run="two", phase="running")
+    assert list(led.coordinator.found) == ["one"]
+
+
+def test_a_run_that_nobody_plays_any_more_is_not_offered():
+    led = found_by_another("running", "running", "running")
+    assert [found.run for found in led.coordinator.known()] == ["one"]
+    for name in NAMES:
+        led.coordinator.left(name, led.now)
+    assert led.coordinator.known() == []
