@@ -16,6 +16,7 @@ import pandas as pd
 
 from analysis import floors
 from analysis.load import Peer, Run
+from analysis.round_trips import between_peers_s
 from comparison_server.evidence import message_ids
 
 COSTS = ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
@@ -50,11 +51,11 @@ def latencies(run: Run) -> pd.DataFrame:
 
 
 def summary(latencies: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """deliveries, min_s, mean_s, p50_s, p99_s, max_s and the mean floor_s of each group."""
+    """deliveries, min_s, mean_s, p50_s, p99_s, max_s and the median floor_s of each group."""
     groups = latencies.groupby(list(by), sort=True)
     table = groups["latency_s"].agg(deliveries="count", min_s="min", mean_s="mean", p50_s="median", max_s="max")
     table.insert(4, "p99_s", groups["latency_s"].quantile(0.99))
-    table["floor_s"] = groups["floor_s"].mean()
+    table["floor_s"] = groups["floor_s"].median()
     return table.reset_index()
 
 
@@ -92,9 +93,7 @@ def delays_s(run: Run) -> np.ndarray | None:
         return None
     if run.settings.delays_s is not None:
         return np.array(run.settings.delays_s)
-    rows = [_measured(run, peer).get("rtt_s") or [None] * len(run.peers) for peer in run.peers]
-    delays = np.array(rows, float) / 2
-    np.fill_diagonal(delays, 0.0)
+    delays = between_peers_s(run.measures.get("peers") or {}, [peer.name for peer in run.peers]) / 2
     return None if np.isnan(delays).any() else delays
 
 

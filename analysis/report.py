@@ -89,7 +89,7 @@ def _facts(run: Run) -> dict[str, str]:
         "seed": settings.seed,
         "peers": f"{len(run.peers)} in {', '.join(where)}",
         "workload": f"{workload.kind}, {workload.messages} messages{size} each",
-        "network": f"{scenario.get('planet', UNKNOWN)}{''.join(f', {fault}' for fault in faults)}",
+        "network": _network(scenario.get("planet", UNKNOWN), faults, real=settings.delays_s is None),
         "commit": str(run.scenario.get("commit") or UNKNOWN)[:12],
         "python": f"{versions.get('python', UNKNOWN)} on {versions.get('platform', UNKNOWN)}",
         "folder": str(run.folder),
@@ -224,6 +224,10 @@ def _few(peers: Sequence[str]) -> str:
     if len(peers) == 1:
         return f"peer {peers[0]}"
     return "peers " + (", ".join(peers) if len(peers) <= 4 else f"{', '.join(peers[:3])} and {len(peers) - 3} more")
+
+
+def _network(planet: str, faults: list[str], real: bool) -> str:
+    return "real: nothing of it was emulated by the peers" if real else ", ".join([planet, *faults])
 
 
 def _latency_by_regions(run: Run, latencies: Latencies) -> str:

@@ -54,7 +54,9 @@ def _rounds(verdict: Mapping[str, Any]) -> str:
     rounds, wrong = verdict["rounds"], verdict["out_of_order_rounds"]
     if rounds is None:
         return "not counted"
-    return f"[red]{wrong}[/] of {rounds}" if wrong else f"[green]{wrong}[/] of {rounds}"
+    cut = verdict.get("short_rounds") if not verdict["complete"] else 0  # nobody can be in order with what is missing
+    short = f" ({cut} cut short)" if cut else ""
+    return f"[red]{wrong}[/] of {rounds}{short}" if wrong else f"[green]{wrong}[/] of {rounds}"
 
 
 def _promised(verdict: Mapping[str, Any]) -> str:

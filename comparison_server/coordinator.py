@@ -35,7 +35,7 @@ from peer.core.errors import LabError, RunError
 from peer.core.settings import RunSettings, from_json
 
 LEAST_QUIET_S = 2.0  # nothing moved for so long, or for ten round trips: it has come to rest
-LOST_S = 10.0  # a session without connection for so long is lost
+LOST_S = 10.0  # a session without connection for so long is lost, unless the way to it is known to be a shaky one
 NOTED_S = 1.0  # who was away for no longer is not worth a remark
 STILL_S = 3.0  # who has not looked at the time for so long stood still itself, and must not blame others
 NOTHING_TO_COLLECT = ("unknown run", "no such log")  # with these a session refuses to seal or to send its logs
@@ -73,8 +73,10 @@ class Found:
 class Coordinator:
     """Leads one run after another over the sessions that are there."""
 
+    lost_s: float = LOST_S
     present: dict[str, str] = field(default_factory=dict)  # connected sessions in order of arrival: name -> incarnation
     playing: dict[str, str] = field(default_factory=dict)  # what they said they played when they connected
+    asked: dict[str, str] = field(default_factory=dict)  # what they were asked to describe
     found: dict[str, Found] = field(default_factory=dict)  # runs that are not led from here, by run
     phase: str = IDLE
     run: str = ""
@@ -102,6 +104,7 @@ class Coordinator:
         if phase not in session.FREE and (run == self.run) == (member is None):
             self.outbox.append((name, Close(run)))  # this run is over, or another one is in the way
         elif member is None and run != self.run and phase not in (session.IDLE, session.COLLECTED):
+            self.asked[name] = run
             self.outbox.append((name, Describe(run)))
         if member is None:
             return
@@ -124,8 +127,10 @@ class Coordinator:
         """A session's connection is gone."""
         self.present.pop(name, None)
         self.playing.pop(name, None)
+        self.asked.pop(name, None)
         if name in self.members:
-            self.members[name].gone_since = now
+            heard = self.members[name].heard  # it may take long until a broken connection is noticed here
+            self.members[name].gone_since = heard if now - heard > STILL_S else now
         for found in self.found.values():
             found.counts.pop(name, None)
 
@@ -150,6 +155,11 @@ class Coordinator:
             for found in self.found.values()
             if found.counts and all(name in found.counts for name in self.present if self.playing[name] == found.run)
         ]
+
+    def asked_about(self) -> list[str]:
+        """Sessions that play what is not led from here, and were asked what that is, but have not said so yet."""
+        runs = {name: run for name, run in self.asked.items() if name in self.present}
+        return [name for name, run in runs.items() if run not in self.found or name not in self.found[run].counts]
 
     def take_up(self, run: str, agreement: bool, now: float) -> None:
         """Lead a run that was found from where it is."""
@@ -246,11 +256,12 @@ class Coordinator:
         """Time passed."""
         self._account_for_a_standstill(now)
         for member in self.members.values():
-            if member.gone_since is not None and now - member.gone_since > LOST_S:
-                self.lose(member.name, f"{member.name} has had no connection for {LOST_S:g} s", now)
-            elif self.phase in (SEND, DRAIN) and now - member.heard > self.settings.deadlines.drain_s:
+            if member.gone_since is not None and now - member.gone_since > self.lost_s:
+                self.lose(member.name, f"{member.name} has had no connection for {self.lost_s:g} s", now)
+            elif member.gone_since is None and self.phase in (SEND, DRAIN):
                 silent_s = self.settings.deadlines.drain_s
-                self.lose(member.name, f"{member.name} is connected, but has said nothing for {silent_s:g} s", now)
+                if now - member.heard > silent_s:
+                    self.lose(member.name, f"{member.name} is connected, but has said nothing for {silent_s:g} s", now)
         self._advance(now)
         if self.phase in (HANDSHAKE, SEND, DRAIN, UPLOAD):
             self._check_time(now)
@@ -313,13 +324,17 @@ class Coordinator:
         if self.phase == SEND and not self.waiting_for():
             self._enter(DRAIN, now)
         if self.phase == DRAIN:
-            if not self.waiting_for():
+            if not self.waiting_for() and now - self.moved >= self._rest_s():
                 self.complete = not any(member.lost for member in self.members.values())
                 self._close(now)
-            elif not self.agreement and self._is_quiet(now):
+            elif self.waiting_for() and not self.agreement and self._is_quiet(now):
                 self._close(now)
         if self.phase == UPLOAD and not self.waiting_for():
             self._enter(DONE, now)
+
+    def _rest_s(self) -> float:
+        """How long all stay who are done: a real network is measured once more before they leave."""
+        return self.settings.longest_round_trip_s() if self.settings.delays_s is None else 0.0
 
     def _is_quiet(self, now: float) -> bool:
         quiet_s = max(LEAST_QUIET_S, 10 * self.settings.longest_round_trip_s())

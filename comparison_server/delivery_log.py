@@ -66,6 +66,17 @@ class DeliveryLog:
         self.whole = True
         return True
 
+    def recognise(self) -> None:
+        """Somebody else has brought it; if these are the right bytes, it gets its name."""
+        self.digest = hashlib.blake2b(digest_size=HASH_BYTES)
+        try:
+            with open(self.partial_path, "rb") as file:
+                while part := file.read(CHUNK_BYTES):
+                    self.digest.update(part)
+            self.finish()
+        except OSError:
+            pass  # it is not there: it will be asked for
+
     @property
     def partial_path(self) -> Path:
         return self.path.with_name(self.path.name + ".part")
@@ -87,6 +98,11 @@ class Collection:
 
     def sealed(self, member: str, files: dict[str, Any]) -> list[Fetch]:
         """A member announces its logs, for the first time or again; what to ask it for now."""
+        self.announced(member, files)
+        return self._next(member)
+
+    def announced(self, member: str, files: dict[str, Any]) -> dict[str, DeliveryLog]:
+        """The logs that a member announces, by kind: it is not asked for them, somebody else brings them."""
         known = self._logs.setdefault(member, {})
         for kind in ALWAYS:
             if kind not in files:
@@ -98,6 +114,13 @@ class Collection:
                 if log is not None:
                     log.close()
                 known[kind] = DeliveryLog(self.folder / NAMES[kind].format(self._place[member]), size, digest)
+        return known
+
+    def brought(self, member: str) -> list[Fetch]:
+        """Somebody has brought the logs of this member, or has not: what is not whole is to be asked for now."""
+        for log in self._logs[member].values():
+            if not log.whole:
+                log.recognise()
         return self._next(member)
 
     def on_chunk(self, member: str, chunk: Chunk, data: bytes) -> list[Fetch]:

@@ -6,11 +6,12 @@ import asyncio
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
-from comparison_server.service import POLL_S, Service
+from comparison_server.service import POLL_S
 
 PROMPT = "Messages per peer (0 ends everything): "
 HISTORY = Path(".lab/history")
@@ -18,7 +19,18 @@ MOST_HISTORY = 100  # answers that are remembered
 MOST_NAMES = 8  # that are told where there may be many
 
 
-def ask(lines: Lines | Terminal, service: Service, most: Callable[[], int]) -> int:
+class Served(Protocol):
+    """What goes on while somebody thinks."""
+
+    @property
+    def peers(self) -> Collection[str]:
+        """Who is here."""
+
+    def poll(self, timeout_s: float = ...) -> None:
+        """Serve everybody for a moment."""
+
+
+def ask(lines: Lines | Terminal, service: Served, most: Callable[[], int]) -> int:
     """A number of messages; 0 also if nobody is there to answer. Anything else is told what is expected.
 
     `most`: how many each may multicast, for as many peers as there are when the answer comes.
@@ -57,7 +69,7 @@ class Lines:
     def __init__(self) -> None:
         self._read = b""
 
-    def line(self, service: Service) -> str | None:
+    def line(self, service: Served) -> str | None:
         """The next line; None after the last."""
         print(PROMPT, end="", flush=True)
         while b"\n" not in self._read:
@@ -95,7 +107,7 @@ class Terminal:
             history=history, output=output, interrupt_exception=_CtrlC, eof_exception=EOFError
         )
 
-    def line(self, service: Service) -> str | None:
+    def line(self, service: Served) -> str | None:
         """What is typed; None for Ctrl-D on an empty line. Ctrl-C is a KeyboardInterrupt."""
         try:
             return asyncio.run(self._line(service))
@@ -111,7 +123,7 @@ class Terminal:
             with open(HISTORY, "a", encoding="utf-8") as file:
                 file.write(answer + "\n")
 
-    async def _line(self, service: Service) -> str:
+    async def _line(self, service: Served) -> str:
         """One loop, no threads: the service is served between the keys."""
 
         def here() -> str:  # which may change while somebody thinks

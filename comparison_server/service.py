@@ -18,12 +18,13 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
-from comparison_server.coordinator import DONE, HANDSHAKE, IDLE, UPLOAD, Coordinator, Found, Member
-from comparison_server.delivery_log import Collection
+from comparison_server.coordinator import DONE, HANDSHAKE, IDLE, LOST_S, UPLOAD, Coordinator, Found, Member
+from comparison_server.delivery_log import Collection, DeliveryLog
 from peer.core.commands import (
     REPLACED,
     REPORTS,
@@ -31,7 +32,9 @@ from peer.core.commands import (
     Command,
     ControlReport,
     Counts,
+    Fetch,
     Hello,
+    Leaves,
     Sealed,
     Stop,
     from_message,
@@ -104,6 +107,19 @@ class Outcome:
     remarks: list[str] = field(default_factory=list)  # what happened that did not keep the run from its end
 
 
+class Carrier(Protocol):
+    """Brings logs by another way than the control connections."""
+
+    def bring(self, run: str, member: str, logs: dict[str, DeliveryLog]) -> bool:
+        """Begin to bring them, each into its `partial_path`, with `have` telling how far it is; False if it cannot."""
+
+    def came(self) -> list[tuple[str, str, str]]:
+        """Of which run whose logs came since the last time; or the sentence that says why they did not."""
+
+    def forget(self, run: str) -> None:
+        """This run has ended, with all that was to be brought or without."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run, after what could be had was collected."""
 
@@ -132,14 +148,23 @@ class Service:
         group: str = "",
         advertise: tuple[str, int] | None = None,
         take_over: bool = False,
+        lost_s: float = LOST_S,
+        carrier: Carrier | None = None,
     ) -> None:
-        """`take_over`: lead the group even if another comparison server does."""
-        self.group = group
-        self.coordinator = Coordinator()
+        """`take_over`: lead the group even if another comparison server does.
+
+        `lost_s`: a peer without connection for so long is not waited for any more. `carrier`: brings the logs;
+        what it cannot bring, and all where there is none, comes over the control connections.
+        """
+        self.group, self.carrier = group, carrier
+        self._carried = 0  # bytes that the carrier has brought of the present run
+        self.coordinator = Coordinator(lost_s)
+        self._follows = ""  # whom a peer follows from now on that followed this server
         self._board = Switchboard(bind, key, largest_frame=2 * CHUNK_BYTES)
         self._seats: dict[str, Seat] = {}
         self._names: dict[Connection, str] = {}
         self._collection: Collection | None = None
+        self._is_to_close = False  # the present run, though it could go on
         self._manager = Registration(key, group, advertise or self.endpoint, manager, take_over)
 
     def __enter__(self) -> Service:
@@ -169,6 +194,11 @@ class Service:
         return self._manager.refusal if self._manager.busy else ""
 
     @property
+    def leads_no_more(self) -> str:
+        """Whom its peers follow instead, in a sentence, if they do."""
+        return self._manager.refusal if self._manager.replaced else self._follows
+
+    @property
     def trouble(self) -> str:
         """Why the group manager does not know this server, and so no peer does; empty if all is well."""
         return self._manager.trouble
@@ -182,9 +212,10 @@ class Service:
         now = monotonic()
         self._manager.serve(now)
         self.coordinator.remarks += self._manager.take_remarks()
+        self._hear_the_carrier(now)
         self.coordinator.tick(now)
         self._send_commands()
-        if self._manager.replaced:
+        if self.leads_no_more:
             self._make_way(now)
 
     def wait_for_peers(
@@ -207,13 +238,14 @@ class Service:
         header: dict[str, Any],
         folder: Path | str,
         on_progress: Callable[[Progress], None] | None = None,
+        run: str = "",
     ) -> Outcome:
         """Play one run to its end and collect its logs into this folder. A run that fails has an outcome too.
 
         `agreement`: does the ordering promise that everybody delivers everything? Ctrl-C closes the run and collects
-        what there is, then raises Interrupted; a second Ctrl-C does not wait for that.
+        what there is, then raises Interrupted; a second Ctrl-C does not wait for that. `run`: its name, if it has one.
         """
-        run = secrets.token_hex(8)
+        run = run or secrets.token_hex(8)
 
         def start() -> None:
             self.coordinator.start(run, settings, agreement, header, monotonic(), asdict(settings))
@@ -224,6 +256,13 @@ class Service:
     def found(self) -> list[Found]:
         """Runs that these peers play and that nobody leads: their comparison server is no more."""
         return self.coordinator.known()
+
+    def settled(self, timeout_s: float = 5.0) -> list[Found]:
+        """The same, once all who play something have said what; those who do not say it in time are left alone."""
+        until = monotonic() + timeout_s
+        while self.coordinator.asked_about() and monotonic() < until:
+            self.poll()
+        return self.found
 
     def take_up(
         self,
@@ -251,13 +290,14 @@ class Service:
         coordinator = self.coordinator
         self._collection = Collection(run, folder, settings.members)
         until: float | None = None
-        with _Interrupts() as interrupts:
+        self._is_to_close = False
+        with Interrupts() as interrupts:
             try:
                 start()
                 while coordinator.phase != DONE:
                     self.poll()
                     now = monotonic()
-                    if interrupts.came and until is None:
+                    if (interrupts.came or self._is_to_close) and until is None:
                         coordinator.interrupt(now)
                         until = now + WRAP_UP_S
                     if until is not None and now > until:
@@ -270,11 +310,17 @@ class Service:
                     coordinator.give_up(RunError(coordinator.phase, [], why), monotonic())
                     self._send_commands()
                 self._collection.close()
+                if self.carrier is not None:
+                    self.carrier.forget(run)
                 outcome = self._outcome(folder)
                 self._collection = None
         if interrupts.came:
             raise Interrupted(outcome)
         return outcome
+
+    def interrupt(self) -> None:
+        """Close the present run as Ctrl-C does, for somebody who is elsewhere."""
+        self._is_to_close = True
 
     def lose(self, name: str, sentence: str) -> None:
         """Do not wait for this peer in the present run: it is known to be gone."""
@@ -342,6 +388,9 @@ class Service:
         if name is None:
             raise WireError("control", "a peer begins with Hello")
         now, coordinator = monotonic(), self.coordinator
+        if type(report) is Leaves:
+            self._follows = f"{name} follows {report.operator} from now on"
+            return
         if type(report) is not Chunk:
             coordinator.on_report(name, report, now)
         collection = self._collection
@@ -349,24 +398,47 @@ class Service:
             return
         if name not in coordinator.members:
             return
+        if type(report) is Sealed:
+            self._collect(name, lambda: self._first_fetches(name, report.files), now)
+        elif type(report) is Chunk:
+            self._collect(name, lambda: collection.on_chunk(name, report, tail), now)
+            coordinator.collecting(now)
+
+    def _first_fetches(self, name: str, files: dict[str, Any]) -> list[Fetch]:
+        collection = self._collection
+        if self.carrier and self.carrier.bring(collection.run, name, collection.announced(name, files)):
+            return []
+        return collection.sealed(name, files)
+
+    def _collect(self, name: str, fetches: Callable[[], list[Fetch]], now: float) -> None:
+        """Ask for the next parts of somebody's logs; if there are none, they are all here or on another way."""
         try:
-            if type(report) is Sealed:
-                fetches = collection.sealed(name, report.files)
-            elif type(report) is Chunk:
-                fetches = collection.on_chunk(name, report, tail)
-                coordinator.collecting(now)
-            else:
-                return
+            for fetch in fetches():
+                self._send(name, fetch)
         except RunError as error:
             if error.peers:
-                coordinator.lose(name, str(error), now)
+                self.coordinator.lose(name, str(error), now)
             else:  # it is not the peer that cannot go on, it is this side
-                coordinator.give_up(error, now)
+                self.coordinator.give_up(error, now)
             return
-        for fetch in fetches:
-            self._board.send(connection, to_message(fetch))
-        if collection.whole(name):
-            coordinator.collected(name, now)
+        if self._collection.whole(name):
+            self.coordinator.collected(name, now)
+
+    def _hear_the_carrier(self, now: float) -> None:
+        collection = self._collection
+        if self.carrier is None or collection is None:
+            return
+        carried, _ = collection.progress()
+        if carried != self._carried:
+            self._carried = carried
+            self.coordinator.collecting(now)
+        for run, name, trouble in self.carrier.came():
+            if run != collection.run:
+                continue  # one that was given up before
+            if trouble:
+                self.coordinator.remarks.append(f"{trouble}; the logs of {name} come over its control connection.")
+            if name in self.coordinator.members and self.coordinator.phase == UPLOAD:
+                self._collect(name, partial(collection.brought, name), now)
 
     def _left(self, connection: Connection) -> None:
         name = self._names.pop(connection, None)
@@ -422,7 +494,7 @@ class Service:
     def _make_way(self, now: float) -> None:
         """Another comparison server leads the group: a run that is led from here ends here, and goes on there."""
         coordinator = self.coordinator
-        error = RunError(coordinator.phase, [], f"this comparison server leads no more: {self._manager.refusal}")
+        error = RunError(coordinator.phase, [], f"this comparison server leads no more: {self.leads_no_more}")
         if coordinator.phase in (IDLE, DONE):
             raise error
         coordinator.abandon(error, now)
@@ -531,13 +603,13 @@ class Registration:
             self._heartbeat_s = reply["heartbeat_s"]
 
 
-class _Interrupts:
+class Interrupts:
     """Notes Ctrl-C instead of letting it strike in the middle of a message; the second one strikes."""
 
     def __init__(self) -> None:
         self.came = False
 
-    def __enter__(self) -> _Interrupts:
+    def __enter__(self) -> Interrupts:
         self._previous = None
         if threading.current_thread() is threading.main_thread():
             previous = signal.getsignal(signal.SIGINT)

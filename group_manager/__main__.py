@@ -11,11 +11,12 @@ import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
 from group_manager.service import PORT, Service
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError
 from peer.drivers.control import parse_endpoint, read_key
-from peer.drivers.program import Options, announce, loaded, say
+from peer.drivers.program import Options, PidFile, announce, loaded, say
 
 EXAMPLE = """example:
   python -m group_manager --bind 192.0.2.7:5680
@@ -34,11 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     try:
+        held = PidFile(Path(options.pid_file)) if options.pid_file else None
         service = Service(parse_endpoint(options.bind, port=PORT, path="--bind"), read_key(options.key))
     except LabError as error:
         say(str(error))
         return error.exit_code
     try:
+        if held is not None:
+            held.say_ready()
         announce("the group manager listens on {}:{}".format(*service.endpoint))
         while not service.stopped and options.child_of in (None, os.getppid()):
             service.poll()
@@ -60,6 +64,7 @@ def _parser() -> Options:
     add("--bind", metavar="HOST:PORT", default=f"0.0.0.0:{PORT}", help="TCP address to listen on (%(default)s)")
     add("--key", metavar="FILE", help="the lab's key (.lab/key, made on first use)")
     add("--child-of", metavar="PID", type=int, help="end when this process, which started it, has ended")
+    add("--pid-file", metavar="FILE", help="locked while it lives; holds its process id once it listens")
     return parser
 
 

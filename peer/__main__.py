@@ -16,7 +16,7 @@ from pathlib import Path
 
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError, SettingsError
 from peer.drivers.control import parse_endpoint, read_key
-from peer.drivers.program import Options, loaded, say, seconds
+from peer.drivers.program import Options, PidFile, loaded, say, seconds
 from peer.drivers.udp import Application, UdpPeer
 
 MANAGER_PORT, SERVER_PORT = 5680, 5678
@@ -38,15 +38,17 @@ def main(arguments: list[str] | None = None, application: Application | None = N
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     try:
+        held = PidFile(Path(options.pid_file)) if options.pid_file else None
         peer = UdpPeer(
             options.name,
             read_key(options.key),
             group=options.group,
             bind=parse_endpoint(options.bind, port=0, path="--bind"),
             advertise=parse_endpoint(options.advertise, path="--advertise") if options.advertise else None,
-            manager=parse_endpoint(options.manager, port=MANAGER_PORT, path="--manager"),
+            manager=None if options.control else parse_endpoint(options.manager, port=MANAGER_PORT, path="--manager"),
             server=parse_endpoint(options.server, port=SERVER_PORT, path="--server") if options.server else None,
             logs=Path(options.logs),
+            control=Path(options.control) if options.control else None,
             orphan_s=options.orphan_s,
             application=application,
             say=lambda sentence: print(f"peer {options.name}: {sentence}", file=sys.stderr, flush=True),
@@ -57,7 +59,11 @@ def main(arguments: list[str] | None = None, application: Application | None = N
     except OSError as error:
         say(f"cannot listen on {options.bind}: {error.strerror}")
         return BAD_SETTINGS
+    if options.control:
+        signal.signal(signal.SIGHUP, lambda *_: peer.look_at_control())
     try:
+        if held is not None:
+            held.say_ready()
         peer.run()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -83,6 +89,9 @@ def _parser() -> Options:
     add("--advertise", metavar="HOST:PORT", help="address under which others reach this peer, where it differs")
     add("--key", metavar="FILE", help="the lab's key (.lab/key, made on first use)")
     add("--logs", metavar="DIR", default=".lab/logs", help="where the logs of the present run are kept (%(default)s)")
+    about = "a file that says where they are, in place of both; read again whenever they are lost, and on SIGHUP"
+    add("--control", metavar="FILE", help=about)
+    add("--pid-file", metavar="FILE", help="locked while the peer lives; holds its process id once it listens")
     about = "exit after so long without any control connection (%(default)g)"
     add("--orphan-s", metavar="SECONDS", type=seconds, default=600.0, help=about)
     return parser

@@ -89,6 +89,7 @@ class Hello:
     python: str
     run: str = ""
     phase: str = "idle"
+    archive: str = ""  # what the program of a deployed peer is made of, as a digest
 
 
 @dataclass(slots=True)
@@ -133,6 +134,14 @@ class Rejected:
 
 
 @dataclass(slots=True)
+class Leaves:
+    """From now on this session follows another comparison server: that of this operator."""
+
+    run: str
+    operator: str
+
+
+@dataclass(slots=True)
 class Sealed:
     """The logs are complete on the peer's side: {file name: [size, hash]}."""
 
@@ -152,9 +161,9 @@ class Chunk:
 
 
 Command = Prepare | Release | Close | Describe | Collected | Fetch | Stop
-ControlReport = Hello | Described | Reached | Counts | Rejected | Sealed | Chunk
+ControlReport = Hello | Described | Reached | Counts | Rejected | Leaves | Sealed | Chunk
 COMMANDS = (Prepare, Release, Close, Describe, Collected, Fetch, Stop)
-REPORTS = (Hello, Described, Reached, Counts, Rejected, Sealed, Chunk)
+REPORTS = (Hello, Described, Reached, Counts, Rejected, Leaves, Sealed, Chunk)
 
 _BY_NAME = {cls.__name__: cls for cls in (*COMMANDS, *REPORTS)}
 

@@ -11,6 +11,7 @@ from typing import Any
 from peer.drivers.control import Connection
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.2, 5.0
+FOUND_BACKOFF_S = (0.5, 10.0)  # the same where the endpoint has to be found out first: it may be long before it is back
 CONNECT_S = 5.0
 AT_ONCE_S = 2.0  # who ends a connection so soon, without a word, may not have liked our first one
 
@@ -18,15 +19,23 @@ AT_ONCE_S = 2.0  # who ends a connection so soon, without a word, may not have l
 class Contact:
     """Dials `endpoint` (once it is known) and keeps trying; `on_open` speaks first on every new connection."""
 
-    def __init__(self, what: str, key: bytes, on_open: Callable[[Contact], None]) -> None:
-        self.what, self.key, self.on_open = what, key, on_open
+    def __init__(
+        self,
+        what: str,
+        key: bytes,
+        on_open: Callable[[Contact], None],
+        where: Callable[[], tuple[str, int] | None] | None = None,
+    ) -> None:
+        """`where`: asked before each attempt, as the answer may change; without it the endpoint is what it is."""
+        self.what, self.key, self.on_open, self.where = what, key, on_open, where
         self.endpoint: tuple[str, int] | None = None
         self.connection: Connection | None = None
         self.trouble = ""  # why the last attempt failed
         self.lost_at: float | None = None  # since when there is none
         self._dialling: socket.socket | None = None
         self._next_try = 0.0
-        self._backoff_s = FIRST_BACKOFF_S
+        self._shortest_s, self._longest_s = (FIRST_BACKOFF_S, LONGEST_BACKOFF_S) if where is None else FOUND_BACKOFF_S
+        self._backoff_s = self._shortest_s
         self._heard = False  # anything, over the present connection,
         self._opened = 0.0  # which was made then
 
@@ -48,7 +57,7 @@ class Contact:
 
     def next_due(self) -> float | None:
         """When `serve` wants to be called even if nothing happens on the sockets."""
-        return None if self.connection is not None or self.endpoint is None else self._next_try
+        return self._next_try if self.connection is None and self._knows_where else None
 
     def serve(self, now: float) -> Iterator[tuple[Any, bytes]]:
         """Dial, write, read; the messages that came."""
@@ -57,7 +66,7 @@ class Contact:
                 self.lost_at = now
             if self._dialling is not None:
                 self._finish_dialling(now)
-            elif self.endpoint is not None and now >= self._next_try:
+            elif self._knows_where and now >= self._next_try:
                 self._dial(now)
             if self.connection is None:
                 return
@@ -87,9 +96,18 @@ class Contact:
             self.connection.close()
         if self._dialling is not None:
             self._dialling.close()
-        self.connection = self._dialling = self.endpoint = None
+        self.connection = self._dialling = self.endpoint = self.where = None
+
+    @property
+    def _knows_where(self) -> bool:
+        return self.endpoint is not None or self.where is not None
 
     def _dial(self, now: float) -> None:
+        if self.where is not None:
+            self.endpoint = self.where()
+            if self.endpoint is None:
+                self._failed(now, "nobody has said where it is")
+                return
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(*self.endpoint, type=socket.SOCK_STREAM)[0]
             self._dialling = socket.socket(family, kind, protocol)
@@ -116,7 +134,7 @@ class Contact:
             return
         self.connection = Connection(self._dialling, self.key, accepted=False)
         self._dialling = None
-        self._backoff_s = FIRST_BACKOFF_S
+        self._backoff_s = self._shortest_s
         self.lost_at, self.trouble, self._heard, self._opened = None, "", False, now
         self.on_open(self)
 
@@ -126,4 +144,4 @@ class Contact:
         self._dialling = None
         self.trouble = why
         self._next_try = now + self._backoff_s
-        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        self._backoff_s = min(2 * self._backoff_s, self._longest_s)

@@ -19,6 +19,7 @@ from peer.core.names import PeerId
 from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Border, Envelope
 from peer.drivers.lateness import Lateness
 from peer.drivers.link_model import PairModel
+from peer.drivers.round_trips import BEFORE, PHASES, RoundTrips
 from peer.drivers.trains import Trains
 from peer.session import Play
 
@@ -32,11 +33,13 @@ MOST_HELD = 16_384  # datagrams whose delay has not passed: half a second of wha
 class Neighbour:
     """What this process knows of the network towards one member in one run."""
 
-    __slots__ = ("endpoint", "heard_at", "heard_stamp", "model", "rtt_s")
+    __slots__ = ("endpoint", "heard_at", "heard_stamp", "model", "rtt_s", "trips", "trips_by_phase")
 
     def __init__(self, model: PairModel | None) -> None:
         self.endpoint: tuple[str, int] | None = None
         self.rtt_s: float | None = None
+        self.trips_by_phase = {phase: RoundTrips() for phase in PHASES}
+        self.trips = self.trips_by_phase[BEFORE]  # where the round trips of the present phase are kept
         self.heard_at: float | None = None
         self.heard_stamp = 0
         self.model = model
@@ -79,6 +82,17 @@ class Network:
         self.room = min(run.network.datagram_bytes, LARGEST)
         self.receive = self.trains.receive(wanted=self.room < SMALL_ROOM)
         self._reset_measures()
+
+    def enter(self, phase: str) -> None:
+        """Round trips count for this phase from now on."""
+        for neighbour in self.neighbours:
+            neighbour.trips = neighbour.trips_by_phase[phase]
+
+    def ask_round_trips(self) -> None:
+        """Say a datagram without packets and without echo to everybody, which is answered by one with an echo."""
+        for target, neighbour in enumerate(self.neighbours):
+            if neighbour.endpoint is not None and self.border is not None:
+                self._send([self.border.seal(target, monotonic_ns(), 0, 0, [])], neighbour.endpoint)
 
     def end(self) -> None:
         """The run is over here: nobody waits for what would still arrive."""
@@ -162,12 +176,15 @@ class Network:
         if opened.echo_ns:
             sample = now - opened.echo_ns / 1e9 - opened.held_us / 1e6
             if sample > 0:
+                neighbour.trips.add(sample)
                 rtt_s = neighbour.rtt_s = sample if rtt_s is None else rtt_s + (sample - rtt_s) / 8
         silence_s = None if neighbour.heard_at is None else now - neighbour.heard_at
         neighbour.heard_at = now
         neighbour.heard_stamp = opened.stamp_ns
         for packet in opened.packets:
             turn.append(PacketArrived(source, packet, rtt_s, silence_s))
+        if not opened.packets and not opened.echo_ns and neighbour.endpoint is not None:
+            self._send([self._sealed(source, neighbour, [])], neighbour.endpoint)
 
     # Out.
 
@@ -243,6 +260,10 @@ class Network:
             "trains": self.trains.can_send and self.trains.can_receive,
             "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
             "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
+            "round_trips": [
+                {phase: trips.summary() for phase, trips in neighbour.trips_by_phase.items()}
+                for neighbour in self.neighbours
+            ],
         }
 
 

@@ -1,15 +1,19 @@
-"""What all programs of the lab do alike at their edges: Ctrl-C while they load, options, errors in one line."""
+"""What all programs of the lab do alike at their edges: Ctrl-C while they load, options, errors, who they are."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
-from peer.core.errors import BAD_SETTINGS, INTERRUPTED
+from peer.core.errors import BAD_SETTINGS, INTERRUPTED, SettingsError
+
+ARCHIVE_DIGEST_BYTES = 16
 
 
 def loading() -> None:
@@ -59,6 +63,39 @@ def seconds(text: str) -> float:
     if not value >= 0:  # nan neither
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, found {text!r}")
     return value
+
+
+class PidFile:
+    """Says that a process lives, and which: its lock is held as long, its number is in it once the process listens.
+
+    Whoever wants to know looks at the lock: a number alone may be that of another process by now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """SettingsError if another process holds it."""
+        import fcntl  # not everywhere, and only deployed processes need it
+
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._file, 0)
+        except BlockingIOError:
+            raise SettingsError("another process holds it, and lives", file=str(path)) from None
+        except OSError as error:
+            raise SettingsError(f"cannot be written: {error.strerror}", file=str(path)) from None
+
+    def say_ready(self) -> None:
+        """From now on this process listens, and understands signals."""
+        os.write(self._file, b"%d\n" % os.getpid())
+
+
+def archive_digest() -> str:
+    """Of the archive that this program runs from; empty where it runs from its sources."""
+    archive = getattr(globals().get("__loader__"), "archive", None)
+    if archive is None:
+        return ""
+    with open(archive, "rb") as file:
+        return hashlib.blake2b(file.read(), digest_size=ARCHIVE_DIGEST_BYTES).hexdigest()
 
 
 def _end_at_once(*_: object) -> None:

@@ -27,7 +27,9 @@ from peer.core.commands import (
     Command,
     Fetch,
     Hello,
+    Leaves,
     Rejected,
+    Release,
     Sealed,
     Stop,
     from_message,
@@ -40,10 +42,13 @@ from peer.core.names import PeerId, is_endpoint
 from peer.drivers.chance import stream
 from peer.drivers.contact import Contact
 from peer.drivers.control import CHUNK_BYTES
+from peer.drivers.control_file import Control, read_control
 from peer.drivers.lateness import Lateness
 from peer.drivers.logs import RunLogs
 from peer.drivers.network import Network
-from peer.session import IDLE, SERVER, Play, Seal, Session
+from peer.drivers.program import archive_digest
+from peer.drivers.round_trips import AFTER, DURING
+from peer.session import DRAINED, IDLE, READY, SERVER, Play, Seal, Session
 
 MANAGER = "group_manager"
 HERE = ("127.0.0.1", "0.0.0.0", "localhost")
@@ -70,23 +75,29 @@ class UdpPeer:
         manager: tuple[str, int] | None = None,
         server: tuple[str, int] | None = None,
         logs: Path = Path(".lab/logs"),
+        control: Path | None = None,
         orphan_s: float = 600.0,
         application: Application | None = None,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
+        """`control`: the file that says where the manager and the server are, now and whenever they are lost."""
         self.name, self.group, self.orphan_s = name, group, orphan_s
         self.advertise, self.application, self.say = advertise, application, say
         self.said: dict[str, str] = {}  # the last trouble told of each contact
         self.exit_code = HELD
         self.session = Session(name)
         self.logs = RunLogs(logs, name)
-        self.incarnation = secrets.token_hex(8)
+        self.incarnation, self.archive = secrets.token_hex(8), archive_digest()
         self.network = Network(name, key, self.incarnation, bind)
-        self.manager = Contact("group manager", key, self._register)
+        self.control_file, self.control = control, None
+        self.control_may_differ = False  # somebody said so
+        self.greeted = ""  # whose comparison server was connected to last
+        found = control is not None
+        self.manager = Contact("group manager", key, self._register, self._manager_now if found else None)
         self.manager.endpoint = manager
-        self.server = Contact("comparison server", key, self._greet)
+        self.server = Contact("comparison server", key, self._greet, self._server_now if found else None)
         self.server.endpoint = server
-        self.server_is_given = server is not None
+        self.server_is_given = server is not None or found
         self.heartbeat_s, self.heartbeat_due = 2.0, 0.0
         self.counts_due = 0.0
         self.asked = 0  # requests to the manager
@@ -185,6 +196,7 @@ class UdpPeer:
                 self.timer_of.pop((effect.layer, effect.key), None)
             elif kind is Report:
                 self._perform(self.session.on_news(effect.news))
+                self._measure_round_trips()
             elif kind is Locate:
                 self.network.locate(effect.peer, effect.endpoint)
             elif kind is Ask:
@@ -199,6 +211,13 @@ class UdpPeer:
             self.network.send(outgoing)
         if self.logs.is_open and self.session.host.recorder.holds_records():
             self._write_logs()
+
+    def _measure_round_trips(self) -> None:
+        """Before a run begins and after it ended little or nothing is sent that would show them."""
+        if self.session.phase == DRAINED:
+            self.network.enter(AFTER)
+        if self.session.phase in (READY, DRAINED):
+            self.network.ask_round_trips()
 
     def _hand_over(self, block: Any) -> None:
         application, sender = self.application, block.sender
@@ -257,8 +276,34 @@ class UdpPeer:
 
     # Control.
 
+    def look_at_control(self) -> None:
+        """The file may say something else than before; to be called at any time, also by a signal."""
+        self.control_may_differ = True
+
+    def _follow_control(self) -> None:
+        """Of two operators the later one counts, and the earlier one is told."""
+        if (control := self._control_now()) is None:
+            return
+        if self.greeted != control.attached:
+            self._report(Leaves(self.session.run, control.operator))
+        self.manager.redirect(control.manager)
+        self.server.redirect(control.server)
+
+    def _control_now(self) -> Control | None:
+        self.control = read_control(self.control_file) or self.control
+        return self.control
+
+    def _manager_now(self) -> tuple[str, int] | None:
+        return control.manager if (control := self._control_now()) is not None else None
+
+    def _server_now(self) -> tuple[str, int] | None:
+        return control.server if (control := self._control_now()) is not None else None
+
     def _serve_contacts(self, now: float) -> None:
         self._account_for_a_standstill(now)
+        if self.control_may_differ:
+            self.control_may_differ = False
+            self._follow_control()
         for message, _ in self.manager.serve(now):
             self._on_manager(message)
         for message, _ in self.server.serve(now):
@@ -282,6 +327,7 @@ class UdpPeer:
             self.counts_due = now + COUNTS_EVERY_S
             if self.session.phase != IDLE:
                 self._report(self.session.counts())
+            self._measure_round_trips()
         contacts = (self.manager, self.server)
         if all(contact.lost_at is not None and now - contact.lost_at > self.orphan_s for contact in contacts):
             self._stop(f"no control connection for {self.orphan_s:g} s", UNFINISHED)
@@ -305,7 +351,9 @@ class UdpPeer:
             self._report(self.sealed)  # it was lost on the way the first time
             return
         self._perform(self.session.on_command(command, now))
-        if kind is Stop:
+        if kind is Release:
+            self.network.enter(DURING)
+        elif kind is Stop:
             replaced = command.reason.startswith(REPLACED)
             self._stop(command.reason or "told to stop", UNFINISHED if replaced else HELD)
 
@@ -356,8 +404,9 @@ class UdpPeer:
 
     def _greet(self, contact: Contact) -> None:
         session, python = self.session, sys.version.split()[0]
-        hello = Hello(self.name, self.group, self.incarnation, python, session.run, session.phase)
+        hello = Hello(self.name, self.group, self.incarnation, python, session.run, session.phase, self.archive)
         contact.send(to_message(hello))
+        self.greeted = self.control.attached if self.control is not None else ""
         self.said.pop(contact.what, None)
         self.say(f"connected to the comparison server at {_words(contact.endpoint)}")
         if self.sealed is not None:

@@ -100,11 +100,17 @@ def test_delays_of_a_real_network_are_half_of_what_was_measured(copied):
     plain.change(copied / "scenario.json", settings=settings | {"delays_s": None})
     peers = json.loads((copied / "measures.json").read_text())["peers"]
     for number, name in enumerate(("p0", "p1", "p2")):
-        peers[name]["rtt_s"] = [None if other == number else 0.25 * (1 + number) for other in range(3)]
+        trips = {"before": None, "during": {"count": 3, "least_s": 0.1, "p50_s": 0.25 * (1 + number)}, "after": None}
+        peers[name]["round_trips"] = [trips] * 3
     plain.change(copied / "measures.json", peers=peers)
     delays = [[0, 0.125, 0.125], [0.25, 0, 0.25], [0.375, 0.375, 0]]
     assert measures.delays_s(load(copied)).tolist() == delays
-    peers["p1"]["rtt_s"] = [None, None, None]
+    nothing = dict.fromkeys(("before", "during", "after"))
+    peers["p1"]["round_trips"] = [nothing] * 3
+    plain.change(copied / "measures.json", peers=peers)
+    delays = [[0, 0.125, 0.125], [0.125, 0, 0.375], [0.375, 0.375, 0]]  # what the others measured to it counts
+    assert measures.delays_s(load(copied)).tolist() == delays
+    peers["p2"]["round_trips"] = [nothing] * 3
     plain.change(copied / "measures.json", peers=peers)
     assert measures.delays_s(load(copied)) is None and measures.floor_s(load(copied)) is None
     assert measures.pair_latencies(load(copied))["floor_s"].isna().all()

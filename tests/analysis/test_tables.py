@@ -23,3 +23,17 @@ def test_repeated_runs_are_told_apart(tmp_path, repeats):
         assert columns["repeat"] == ["0", "0", "1", "1", "2", "2"]
         assert [run.folder.name.rpartition("-")[2] for run in runs] == columns["repeat"]
         assert runs[-1].planned.title == "lamport_all_ack:promise, repeat 2"
+
+
+def test_rounds_that_are_short_because_logs_are_missing_are_told_apart_from_disorder(tmp_path):
+    (run,) = play(plan(override(load("lan"), peers=2, messages=3), [("fifo", None)], 1, "sim"), in_simulator, tmp_path)
+    verdict = run.as_dict()
+
+    def shown(**changes):
+        column = comparison([verdict | changes], [run.measures]).columns[1]
+        return [Text.from_markup(cell).plain for cell in column.cells]
+
+    assert shown() == ["0 of 6"]
+    cut = {"out_of_order_rounds": 4, "short_rounds": 4, "disordered_rounds": 0}
+    assert shown(**cut, complete=False) == ["4 of 6 (4 cut short)"]
+    assert shown(**cut, complete=True) == ["4 of 6"]

@@ -95,9 +95,9 @@ def test_the_server_knows_how_many_are_there_before_it_begins(lab: Lab):
         lab.server.wait_for_peers(3, 0.1)
 
 
-def test_a_peer_that_is_not_there_is_neither_waited_for_without_end_nor_a_crash(lab: Lab, monkeypatch):
+def test_a_peer_that_is_not_there_is_neither_waited_for_without_end_nor_a_crash(lab: Lab):
     """Fails if a run with a member that died before hangs, or breaks off with an error of the system."""
-    monkeypatch.setattr("comparison_server.coordinator.LOST_S", 0.5)
+    lab.server.coordinator.lost_s = 0.5
     lab.start("a", "b")
     outcome, verdict = lab.run(members=("a", "b", "c"), messages=5)
     assert outcome.error.peers == ["c"] and str(outcome.error).startswith("c has had no connection for 0.5 s")

@@ -309,6 +309,16 @@ def test_who_is_away_too_long_is_lost_and_the_rest_is_collected(phase):
     assert led.phase == DONE and not led.coordinator.complete
 
 
+def test_who_has_no_connection_is_not_called_connected_however_long_that_is_allowed():
+    led = Led().to(SEND)
+    led.coordinator.lost_s = led.coordinator.settings.deadlines.drain_s
+    led.silent = {"p1"}
+    led.wait(2)
+    led.coordinator.left("p1", led.now)
+    led.wait(led.coordinator.lost_s + 1)
+    assert str(led.error).startswith("p1 has had no connection for 60 s")
+
+
 @pytest.mark.parametrize("phase", [HANDSHAKE, SEND, DRAIN, UPLOAD])
 def test_who_is_back_in_time_is_not_lost(phase):
     led = Led().to(phase)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,7 +234,10 @@ def test_a_run_whose_server_was_killed_is_taken_up_by_the_next_one(place, classr
     ]
     assert (place / "runs" / "interactive-cloud-lamport_all_ack-1" / "partial").exists()
     taken = verdict_in(place / "runs" / "interactive-cloud-lamport_all_ack-1.2")
-    assert taken["complete"] and taken["error"] is None and len(taken["remarks"]) == 1
+    assert taken["complete"] and taken["error"] is None
+    told, *away = taken["remarks"]
+    assert told == "The run was taken up from another comparison server."
+    assert all(re.fullmatch(r"(ana|bob|eva) was without connection for \d+\.\d s\.", remark) for remark in away)
 
 
 def test_a_server_that_slept_blames_nobody(place, classroom):

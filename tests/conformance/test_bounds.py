@@ -91,6 +91,7 @@ def cluster():
         yield world
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @every_ordering
 def test_in_real_time_a_message_alone_takes_its_floor(tmp_path, cluster, ordering, variant):

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from peer.core.settings import WindowSettings
 from peer.core.blocks import Block, unpack
 from peer.core.commands import Release
 from peer.core.effects import Deliver, RecordMulticast, SetTimer
@@ -12,6 +11,7 @@ from peer.core.events import Commanded, TimerFired
 from peer.core.layer import Layer
 from peer.core.news import Drained, Settled
 from peer.core.requests import MulticastBlock
+from peer.core.settings import WindowSettings
 from peer.core.stack import Stack
 from peer.core.trace import DELIVERED, DELIVERY_RECORD, SEND_RECORD
 from peer.stacks import WORKLOADS, build_layers
