@@ -1,0 +1,1 @@
+"""What is done on a host, for as long as one request takes: nothing of it stays there as a process."""
