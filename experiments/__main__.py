@@ -9,27 +9,29 @@ if __name__ == "__main__":
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from analysis import output
-from analysis.load import load as load_run
-from analysis.report import report as sections_of
-from analysis.tables import comparison, show
-from comparison_server import face, replicas
+from comparison_server import face
 from comparison_server.service import Progress
+from deploy.inventory import inventory_schema
 from experiments.bench.command import bench
 from experiments.explorer.command import explore
 from experiments.local import in_local
 from experiments.play import Played, World, in_simulator, plan, play
 from experiments.progress import Shown
+from experiments.rehearsal import rehearsal as rehearsal_commands
 from experiments.replay import replay
-from experiments.scenario import Scenario, check_names, load, orderings, override
-from peer.core.errors import HELD
+from experiments.scenario import Scenario, check_names, json_schema, load, orderings, override
+from experiments.telling import tell
+from experiments.yaml_files import unknown
+from peer.core.errors import HELD, SettingsError
+from peer.drivers.program import say
 from peer.stacks import ORDERINGS, PLACES, WORKLOADS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -117,8 +119,7 @@ def command_for(world: str) -> Callable[..., int]:
     ) -> int:
         wanted = None if ordering is None else orderings(ordering, ORDERINGS)
         said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
-        chosen = override(load(scenario), set_ or (), **said, loss=loss, seed=seed, trace=trace)
-        check_names(chosen, {**PLACES, "workload": WORKLOADS}, chosen.name)
+        chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
         runs = plan(chosen, wanted or _own_ordering(chosen), repeat, world)
         played: list[Played] = []
         try:
@@ -126,7 +127,7 @@ def command_for(world: str) -> Callable[..., int]:
                 for run in shown.told(play(runs, open_world, out)):
                     played.append(run)  # kept one by one: what was played before an interruption is told too
         finally:
-            _tell(played, as_json, report)
+            tell(played, as_json=as_json, report=report)
         return max((run.exit_code for run in played), default=HELD)
 
     command.__doc__ = about
@@ -135,52 +136,80 @@ def command_for(world: str) -> Callable[..., int]:
 
 for name in WORLDS:
     app.command(name)(command_for(name))
+
+
+@app.command()
+def cloud(
+    scenario: ScenarioArgument = "lan",
+    inventory: Annotated[Path, typer.Option(help="the hosts, as fab takes them")] = Path("lab.yml"),
+    rehearsal: Annotated[bool, typer.Option("--rehearsal", help="in a cloud on this machine (Linux, root)")] = False,
+    ordering: OrderingOption = None,
+    peers: PeersOption = None,
+    messages: MessagesOption = None,
+    planet: PlanetOption = None,
+    regions: RegionsOption = None,
+    loss: LossOption = None,
+    seed: SeedOption = None,
+    repeat: RepeatOption = 1,
+    trace: TraceOption = None,
+    set_: SetOption = None,
+    out: OutOption = Path("runs"),
+    report: ReportOption = None,
+    as_json: JsonOption = False,
+    key: KeyOption = None,
+) -> int:
+    """Play a scenario on hosts in the cloud, as fab run does: who the peers are and where is the inventory's to say.
+
+    With --rehearsal it is played in the cloud that `rehearsal up` made, or in one that is made as the scenario says.
+
+    Example: python -m experiments cloud wan-3-sites --rehearsal --ordering unordered,lamport_all_ack
+    """
+    from experiments.cloud.command import in_rehearsal, on_hosts  # Fabric takes a while to import,
+    from experiments.cloud.run import Wanted  # and no other command needs it
+    from experiments.cloud.run import run as run_on_hosts
+
+    said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
+    chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
+    wanted = None if ordering is None else orderings(ordering, ORDERINGS)
+    count = chosen.workload.messages
+    what = Wanted(chosen, wanted or _own_ordering(chosen), count, repeat, out, report, as_json)
+    remark = partial(say, kind="remark")
+    opened = in_rehearsal(chosen, key, remark) if rehearsal else on_hosts(inventory, key, remark)
+    with opened as cluster:
+        return run_on_hosts(cluster, what)
+
+
+@app.command()
+def schema(
+    of: Annotated[str, typer.Argument(metavar="scenario|inventory", help="which kind of file")] = "scenario",
+) -> int:
+    """Print the JSON schema of a scenario file or of an inventory, for editors that complete and check YAML.
+
+    Example: python -m experiments schema inventory > lab.schema.json
+    """
+    schemas = {"scenario": json_schema, "inventory": inventory_schema}
+    if of not in schemas:
+        raise SettingsError(unknown("kind of file", of, schemas))
+    print(json.dumps(schemas[of](), indent=1))
+    return HELD
+
+
+app.add_typer(rehearsal_commands, name="rehearsal")
 app.command()(explore)
 app.command()(replay)
 app.command()(bench)
 
 
+def _chosen(scenario: str, assignments: list[str] | None, **said: Any) -> Scenario:
+    """The scenario with what the command line says; names that nobody knows are refused."""
+    chosen = override(load(scenario), assignments or (), **said)
+    check_names(chosen, {**PLACES, "workload": WORKLOADS}, chosen.name)
+    return chosen
+
+
 def _own_ordering(scenario: Scenario) -> list[tuple[str, str | None]]:
     own = scenario.stack.ordering
     return [(own.name, own.options.get("variant"))]
-
-
-def _tell(played: Sequence[Played], as_json: bool, report: Path | None) -> None:
-    verdicts = [run.as_dict() for run in played]
-    if as_json:
-        print(json.dumps({"runs": verdicts}, ensure_ascii=False))
-    elif verdicts:
-        _show(played, verdicts)
-    if report is not None and played:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        sections = sections_of([load_run(run.folder, partial=True) for run in played])
-        output.write([part.encode() for part in sections], report)
-        if not as_json:
-            print(f"Report: {report}")
-
-
-def _show(played: Sequence[Played], verdicts: Sequence[dict[str, Any]]) -> None:
-    show(comparison(verdicts, [run.measures for run in played]))
-    for run in played:
-        if run.error is not None:
-            face.say(f"{run.planned.title}: {run.error}; what there is of it is in {run.folder}")
-        for remark in run.remarks:
-            print(f"{run.planned.title}: {remark}")
-        for name in run.verdict.violated():
-            print(f"{run.planned.title}: {run.verdict.findings[name].sentence}")
-        if run.verdict.replicas is not None:
-            _tell_replicas(run)
-    print("Runs: " + ", ".join(str(run.folder) for run in played))
-
-
-def _tell_replicas(run: Played) -> None:
-    """What the members' replicas came to; of repetitions only the first is told at length."""
-    summary = run.verdict.replicas
-    if run.planned.repeat and not summary["faults"]:
-        print(f"{run.planned.title}: {summary['sentence']}")
-        return
-    parts = [replicas.describe(summary), replicas.details_in_words(run.measures["replicas"])]
-    print(f"{run.planned.title}: " + "\n".join(filter(None, parts)) + "\n")
 
 
 if __name__ == "__main__":

@@ -110,13 +110,19 @@ def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
     """Play one after another; what is left of each."""
     for planned in runs:
         folder = fresh_folder(out, run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat))
-        clock = "own" if planned.settings.delays_s is None else "shared"  # what is emulated runs on one machine
+        clock = "own" if planned.world == "cloud" else "shared"  # the other worlds are on one machine
         write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
         try:
             how = world(planned, folder)
         except Interrupted as stopped:
-            yield conclude(planned, folder, ended(stopped.outcome))
+            try:
+                what_there_is = conclude(planned, folder, ended(stopped.outcome))
+            except (RunError, EvidenceError):
+                raise stopped from None  # before there was anything to be judged
+            yield what_there_is
             raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"what there is of the run is in {folder}") from None
         yield conclude(planned, folder, how)
 
 

@@ -26,6 +26,7 @@ BENCHES: Mapping[str, str] = {
     "zeromq": "experiments.bench.zeromq",
     "verdict": "experiments.bench.to_the_verdict",
     "packets": "experiments.bench.packets",
+    "deploy": "experiments.bench.deploying",
     "simulator": "experiments.bench.simulating",
     "explorer": "experiments.bench.exploring",
     "judge": "experiments.bench.judging",

@@ -1,0 +1,54 @@
+"""Tells a person, or a program, what came of the runs that were played."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis import output
+from analysis.load import load as load_run
+from analysis.report import report as sections_of
+from analysis.tables import comparison, show
+from comparison_server import face, replicas
+from experiments.play import Played
+
+
+def tell(played: Sequence[Played], *, as_json: bool = False, report: Path | None = None) -> None:
+    """The comparison of what was played; as one JSON object; and as a report in a file."""
+    verdicts = [run.as_dict() for run in played]
+    if as_json:
+        print(json.dumps({"runs": verdicts}, ensure_ascii=False), flush=True)
+    elif verdicts:
+        _show(played, verdicts)
+    if report is not None and played:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        sections = sections_of([load_run(run.folder, partial=True) for run in played])
+        output.write([part.encode() for part in sections], report)
+        if not as_json:
+            print(f"Report: {report}", flush=True)
+
+
+def _show(played: Sequence[Played], verdicts: Sequence[Mapping[str, Any]]) -> None:
+    show(comparison(verdicts, [run.measures for run in played]))
+    for run in played:
+        if run.error is not None:
+            face.say(f"{run.planned.title}: {run.error}; what there is of it is in {run.folder}")
+        for remark in run.remarks:
+            print(f"{run.planned.title}: {remark}")
+        for name in run.verdict.violated():
+            print(f"{run.planned.title}: {run.verdict.findings[name].sentence}")
+        if run.verdict.replicas is not None:
+            _tell_replicas(run)
+    print("Runs: " + ", ".join(str(run.folder) for run in played), flush=True)
+
+
+def _tell_replicas(run: Played) -> None:
+    """What the members' replicas came to; of repetitions only the first is told at length."""
+    summary = run.verdict.replicas
+    if run.planned.repeat and not summary["faults"]:
+        print(f"{run.planned.title}: {summary['sentence']}")
+        return
+    parts = [replicas.describe(summary), replicas.details_in_words(run.measures["replicas"])]
+    print(f"{run.planned.title}: " + "\n".join(filter(None, parts)) + "\n")
