@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 TESTS := $(RUN) -m pytest
+BESIDE := -n 3 --dist worksteal  # most tests wait most of their time
 
 .PHONY: help demo test quick night clean
 
@@ -14,15 +15,16 @@ demo: $(VENV)/ready  ## six peers in three emulated regions, three orderings, si
 	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer --report runs/demo-report.txt
 
 test: $(VENV)/ready-dev  ## everything but the large counts, under 12 minutes
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not alone" $(BESIDE)
+	$(TESTS) -m "not slow and alone"
 
 quick: $(VENV)/ready-dev  ## no long tests, no root, under 3 minutes
-	$(TESTS) -m "not slow and not long"
+	$(TESTS) -m "not slow and not long and not alone" $(BESIDE)
 
 # The large counts, in parts: make night, or make night PART=judge
-NIGHT := judge conformance explorer fuzz soak rest
+NIGHT := judge conformance explorer fuzz cloud soak rest
 PART ?= $(NIGHT)
-ELSEWHERE := $(addprefix --ignore=tests/,comparison_server conformance explorer fuzz)
+ELSEWHERE := $(addprefix --ignore=tests/,comparison_server conformance explorer fuzz deploy)
 night: $(VENV)/ready-dev  ## the large counts, in parts of half an hour or less: make night PART="judge explorer"
 	@for part in $(PART); do \
 		echo "== night: $$part"; \
@@ -31,6 +33,7 @@ night: $(VENV)/ready-dev  ## the large counts, in parts of half an hour or less:
 			conformance) $(TESTS) -m slow tests/conformance ;; \
 			explorer) $(TESTS) -m slow tests/explorer ;; \
 			fuzz) $(TESTS) -m slow tests/fuzz ;; \
+			cloud) $(TESTS) -m slow tests/deploy ;; \
 			soak) $(TESTS) -m slow -k half_an_hour tests/experiments/test_soak.py ;; \
 			rest) $(TESTS) -m slow -k "not half_an_hour" $(ELSEWHERE) ;; \
 			*) echo "unknown part $$part; known are $(NIGHT)"; exit 2 ;; \

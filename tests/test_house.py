@@ -40,8 +40,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "analysis.__main__": ("peer", "comparison_server", "analysis", "experiments"),
     "experiments": ("peer", "group_manager", "comparison_server", "analysis", "experiments"),
     "experiments.cloud": ("peer", "group_manager", "comparison_server", "analysis", "experiments", "deploy"),
+    "experiments.bench.deploying": ("peer", "comparison_server", "analysis", "experiments", "deploy"),
+    "experiments.rehearsal": ("peer.core", "comparison_server", "experiments", "deploy.rehearsal"),
     "experiments.__main__": ("peer", "group_manager", "comparison_server", "analysis", "experiments", "deploy"),
-    "deploy": ("peer.core", "deploy"),
+    "deploy": (
+        "peer.core", "peer.drivers.control", "peer.drivers.program", "deploy",
+        "experiments.validation", "experiments.yaml_files",
+    ),
+    "deploy.agent": ("peer.core", "peer.drivers", "comparison_server.desk", "deploy.agent"),
     "deploy.tasks": ("peer", "group_manager", "comparison_server", "analysis", "experiments", "deploy"),
     "fabfile": ("deploy.tasks",),
 }
@@ -60,8 +66,9 @@ READS_FILES = {"peer.core.trace": {"pathlib", "open"}}  # it knows what a trace 
 
 # What is copied to machines of which nothing is known but that they have some Python from 3.10 on.
 SHIPPED = (
-    "peer", "group_manager",
+    "peer", "group_manager", "deploy.agent",
     "comparison_server.coordinator", "comparison_server.service", "comparison_server.delivery_log",
+    "comparison_server.collector", "comparison_server.desk",
 )  # fmt: skip
 MAY_BE_MISSING = {"peer.drivers.zeromq": {"zmq"}}
 OLDEST = (3, 10)

@@ -1,0 +1,62 @@
+"""An operator with a shell on the operator's machine of a rehearsal cloud: runs fab there as a person would."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.rehearsal.cloud import Rehearsal
+
+ROOT = Path(__file__).parents[2]
+FAB = str(Path(sys.executable).with_name("fab"))
+
+
+@dataclass
+class Said:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def line_of(self, host: str) -> str:
+        """The result of one host: there is exactly one line of it."""
+        lines = [line for line in self.out.splitlines() if re.match(rf"{re.escape(host)}\s", line)]
+        assert len(lines) == 1, f"{host} has {len(lines)} lines in\n{self}"
+        return lines[0][len(host) :].strip()
+
+    def __str__(self) -> str:
+        return f"exit {self.code}\n{self.out}\n{self.err}"
+
+
+class Operator:
+    """One person with a folder of their own."""
+
+    def __init__(self, cloud: Rehearsal, home: Path, root: Path = ROOT, **environment: str) -> None:
+        """`root`: where this person has the program; `environment`: what is different with this person's shell."""
+        home.mkdir(exist_ok=True)
+        self.cloud, self.home, self.root, self.environment = cloud, home, root, environment
+
+    def fab(self, task: str, *more: object, timeout: float = 90, inventory: Path | None = None) -> Said:
+        """Run a task to its end."""
+        with self.begin(task, *more, inventory=inventory) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise AssertionError(f"fab {task} did not end within {timeout} s: {process.communicate()}") from None
+        said = Said(process.returncode, out, err)
+        assert "Traceback" not in said.out + said.err, str(said)
+        return said
+
+    def begin(self, task: str, *more: object, inventory: Path | None = None, **options: object) -> subprocess.Popen:
+        """Start a task."""
+        inventory = inventory or self.cloud.inventory
+        command = [FAB, "-r", self.root, task, "--inventory", inventory, *map(str, more)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = {**os.environ, "COLUMNS": "300", **self.environment}
+        return self.cloud.popen(command, cwd=self.home, env=environment, **{**pipes, **options})
