@@ -21,7 +21,7 @@ from rich.markup import escape
 from comparison_server import face
 from comparison_server.coordinator import Found
 from comparison_server.judge import judge
-from comparison_server.live import LiveRun
+from comparison_server.live import LiveRun, typing_unseen
 from comparison_server.prompt import answers, ask, named
 from comparison_server.service import PORT, Interrupted, Progress, Service
 from comparison_server.verdict import describe
@@ -184,7 +184,7 @@ class Lead:
                 worst = max(worst, self.take_up(news.found))
 
     def _wait(self) -> None:
-        with Console(stderr=True).status("waiting for peers") as status:
+        with typing_unseen(), Console(stderr=True).status("waiting for peers") as status:
 
             def tell(here: list[str], lacking: int) -> None:
                 if self.service.taken:
@@ -194,6 +194,7 @@ class Lead:
                 missing = [name for name in self.last if name not in here]
                 who = f": {named(missing)}" if missing else ""
                 so_far = f"{len(here)} of {count} peers are here ({named(here)}), {lacking} missing{who}"
+                so_far = "; ".join([so_far, *self.service.why_nobody_comes])
                 status.update(f"{escape(so_far)}; Ctrl-C ends the waiting")
 
             while True:
@@ -283,6 +284,11 @@ class Lead:
         except LabError as error:
             say(str(error))
             return error.exit_code
+        except BrokenPipeError:  # nobody reads the answers any more
+            raise
+        except OSError as error:  # a full disk
+            say(f"the run cannot be kept: {error.filename or self.out}: {error.strerror}")
+            return UNFINISHED
 
     def _wanted(self) -> int:
         """How many peers a run is to have. Who of those started here has died is told once, and will not come back."""

@@ -32,7 +32,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         nobody_reads()
         return HELD
     except OSError as error:  # a full disk, a folder that may not be written
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         return UNFINISHED
     if code == INTERRUPTED:
         print("interrupted", file=sys.stderr)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 
 from rich.console import Console, Group, RenderableType
@@ -17,9 +22,39 @@ from comparison_server.service import MemberProgress, Progress
 REDRAWN_S = 0.125
 SILENT_S = 2.0  # a peer speaks every second
 BAR_WIDTH = 30
-LONGEST_NAME = 20
+LOCAL_MODES = 3  # their place among what termios tells of a terminal
+LEAST_NAME, LONGEST_NAME = 8, 20  # how much of it is told where the terminal is narrow, and where it is wide
 MOST_WAITED_FOR = 4  # names in one line
 AROUND = 4  # lines that are not peers: the bar, the titles, those that are summed up, and one for the cursor
+
+
+@contextmanager
+def typing_unseen() -> Iterator[None]:
+    """Keys that are pressed meanwhile do not shift what is shown; they are there for who reads next, and Ctrl-C works.
+
+    Only in the foreground: in the background the terminal is somebody else's.
+    """
+    try:
+        before = termios.tcgetattr(sys.stderr)
+        ours = _in_foreground()
+    except (OSError, ValueError, TypeError, termios.error):  # none, or it only looks like one
+        ours = False
+    if not ours:
+        yield
+        return
+    unseen = [*before]
+    unseen[LOCAL_MODES] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(sys.stderr, termios.TCSANOW, unseen)
+        yield
+    finally:
+        with suppress(OSError, termios.error):  # the terminal has gone
+            if _in_foreground():
+                termios.tcsetattr(sys.stderr, termios.TCSANOW, before)
+
+
+def _in_foreground() -> bool:
+    return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
 
 
 class LiveRun:
@@ -33,16 +68,19 @@ class LiveRun:
             self._live = Live(console=console, auto_refresh=False, transient=True)
         self._heading: list[RenderableType] = [] if heading is None else [heading]
         self._drawn = 0.0
+        self._stack = ExitStack()
 
     def __enter__(self) -> LiveRun:
         if self._live is not None:
+            self._stack.enter_context(typing_unseen())
             self._live.start()
             self.between_runs()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        with self._stack:
+            if self._live is not None:
+                self._live.stop()
 
     def show(self, progress: Progress) -> None:
         """How far the run is now; drawn a few times a second."""
@@ -68,7 +106,8 @@ def shown(progress: Progress, lines: int) -> RenderableType:
         by_need = sorted(members, key=lambda member: (member.connected, member.name not in late, member.delivered))
         told, rest = by_need[:most], by_need[most:]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("peer", no_wrap=True, overflow="ellipsis", max_width=LONGEST_NAME)
+    least = min(LEAST_NAME, max(len(member.name) for member in members))
+    table.add_column("peer", no_wrap=True, overflow="ellipsis", min_width=least, max_width=LONGEST_NAME)
     table.add_column("phase", no_wrap=True)
     for title in ("sent", "delivered", "resent"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -203,6 +203,11 @@ class Service:
         """Why the group manager does not know this server, and so no peer does; empty if all is well."""
         return self._manager.trouble
 
+    @property
+    def why_nobody_comes(self) -> list[str]:
+        """What may keep peers from being here: they do not learn of this server, or were turned away."""
+        return [why for why in (self._manager.trouble, self._board.trouble) if why]
+
     def poll(self, timeout_s: float = POLL_S) -> None:
         """Serve everybody, for about this long or until something has happened."""
         self._send_commands()
@@ -504,8 +509,7 @@ class Service:
         sentence = f"{len(here)} of {count} peers are here ({', '.join(here) or 'none'}) after {waited_s:g} s"
         absent = [name for name in self._manager.peers if name not in self._seats]
         reasons = [f"registered but not connected: {', '.join(absent)}"] if absent else []
-        reasons += [why for why in (self._manager.trouble, self._board.trouble) if why]
-        return "; ".join([sentence, *reasons])
+        return "; ".join([sentence, *reasons, *self.why_nobody_comes])
 
 
 class Registration:

@@ -13,6 +13,7 @@ from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
 from peer.core.errors import LabError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 ADMINISTRATIVELY_PROHIBITED = 1  # why a channel was not opened, in the words of RFC 4254
 
 
@@ -28,7 +29,7 @@ def of_connecting(host: str, where: str, error: Exception) -> HostError:
     """Why no connection could be made to an sshd."""
     if isinstance(error, NoValidConnectionsError):
         error = next(iter(error.errors.values()))
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # the latter of what can be no name
         return HostError(host, "unreachable", f"the name in {where} is not known here; mend `address` in the inventory")
     if isinstance(error, ConnectionRefusedError):
         return HostError(host, "refused", f"nothing listens at {where}; is sshd running, and on that port?")
@@ -110,8 +111,8 @@ def of_fetching(host: str, path: str, error: Exception) -> HostError | None:
 
 def of_this_side(host: str, file: Path | str, error: OSError) -> HostError:
     """The host is not to blame."""
-    sentence = f"what is fetched from it cannot be kept in {file} on this side: {error.strerror}; make room there"
-    return HostError(host, "this side", sentence)
+    sentence = f"what is fetched from it cannot be kept in {file} on this side: {error.strerror}"
+    return HostError(host, "this side", sentence + ("; make room there" if error.errno in FULL else ""))
 
 
 def of_no_sftp(host: str) -> HostError:

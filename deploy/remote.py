@@ -326,14 +326,16 @@ class Remote:
         if self.jump is not None:
             try:
                 sock = self.jump._live().open_channel("direct-tcpip", where, ("", 0), timeout=CONNECT_S)
-            except (SSHException, EOFError) as error:
+            except (SSHException, EOFError, OSError) as error:
+                if not self.jump.is_open:
+                    raise host_error.of_loss(self.name, f"passing through {self.jump.name}", error) from None
                 raise host_error.of_the_way(self.name, self.jump.name, self.where, error) from None
         else:
             try:
                 sock = socket.create_connection(where, timeout=CONNECT_S)
             except TimeoutError:
                 raise host_error.of_silence(self.name, self.where, CONNECT_S) from None
-            except OSError as error:
+            except (OSError, UnicodeError) as error:
                 raise host_error.of_connecting(self.name, self.where, error) from None
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._changing:
@@ -458,8 +460,11 @@ class Talk:
         """The next thing it says; HostError if it fails, or says nothing in time (kind `timeout`: ask again then)."""
         until = time.monotonic() + timeout_s
         while (message := self._next_message()) is None:
-            self._channel.settimeout(max(0.0, until - time.monotonic()))
+            rest_s = until - time.monotonic()
+            self._channel.settimeout(max(0.0, rest_s))
             try:
+                if rest_s < 0:  # noise alone would keep it from ever being late
+                    raise TimeoutError
                 data = self._channel.recv(1 << 16)
             except TimeoutError:
                 doing = f"waiting for its answer ({self.action})"

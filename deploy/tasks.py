@@ -172,13 +172,14 @@ def status(context: Any, inventory: str = INVENTORY, group: str = "") -> int:
     """
 
     def look(remote: Remote) -> str:
-        found = remote.ask("status")
+        found = remote.ask("status", reach=True)
         if not found["deployed"]:
             return "the lab has not been deployed there"
         peers = found["peers"]
         living = [name for name, about in peers.items() if about["pid"] is not None]
         ended = [f"{name} ended: {about['said']}" for name, about in peers.items() if about["pid"] is None]
         by = f", led by {found['control'].get('operator')}" if living and found["control"] else ""
+        by += "" if found["reached"] or not by else ", to whom there is no way from there just now"
         words = [f"{', '.join(living)} live{by}" if living else "no peer lives", *(ended if living else [])]
         services = [name for name, about in found["services"].items() if about["pid"] is not None]
         words += [f"the {' and the '.join(services)} live"] if services else []
@@ -301,6 +302,7 @@ def _judged(lab: Inventory, failed: Sequence[str], tried: int) -> int:
 
 def _ended(done: dict[str, Any]) -> str:
     words = [f"{', '.join(done[how])} {said}" for how, said in HOW_ENDED.items() if done[how]]
+    words += [f"the run that {', '.join(done['playing'])} played was not over"] if done.get("playing") else []
     return "; ".join(words) or "no peer lived"
 
 

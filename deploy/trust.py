@@ -9,7 +9,9 @@ from threading import Lock
 
 import fabric
 import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko import PasswordRequiredException, SSHException
+from paramiko.pkey import UnknownKeyType
 
 from deploy import host_error
 from deploy.host_error import HostError
@@ -37,8 +39,10 @@ class Unknown(paramiko.MissingHostKeyPolicy):
         file = self._known_hosts
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            before = file.read_bytes() if file.exists() else b""
+            begin = "\n" if before and not before.endswith(b"\n") else ""  # of who wrote there by hand
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as opened:
-                opened.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+                opened.write(f"{begin}{hostname} {key.get_name()} {key.get_base64()}\n")
         except OSError as error:
             raise SettingsError(f"host keys cannot be kept: {error.strerror}", file=str(file)) from None
 
@@ -72,8 +76,9 @@ def key_in(host: str, file: Path) -> tuple[paramiko.PKey | None, bool]:
         return _load_key(file, file.stat().st_mtime_ns)
     except OSError as error:
         raise HostError(host, "auth", f"cannot read the key {file}: {error.strerror}") from None
-    except (SSHException, ValueError, TypeError):
-        raise HostError(host, "auth", f"{file} holds no private key that can be used for ssh") from None
+    except (SSHException, ValueError, TypeError, UnsupportedAlgorithm, UnknownKeyType):
+        sentence = f"{file} holds no private key that can be used here (RSA, ECDSA and Ed25519 can)"
+        raise HostError(host, "auth", sentence) from None
 
 
 @lru_cache
@@ -82,7 +87,7 @@ def _load_key(file: Path, _: int) -> tuple[paramiko.PKey | None, bool]:
         return paramiko.PKey.from_path(file), False
     except PasswordRequiredException:
         return None, True
-    except TypeError as error:  # what the library below paramiko says of a key that has a passphrase
-        if "assword" in str(error):
+    except (TypeError, UnsupportedAlgorithm) as error:  # how the library below paramiko says that of some keys
+        if "assword" in str(error) or "Unsupported cipher" in str(error):
             return None, True
         raise

@@ -26,7 +26,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-from comparison_server.service import Outcome, Progress, Service
+from comparison_server.service import Interrupts, Outcome, Progress, Service
 from experiments.play import Ended, Planned, World, ended, header_of
 from experiments.room import check_room
 from peer.core.errors import RunError
@@ -182,8 +182,9 @@ class LocalCluster:
     def replace_dead(self) -> None:
         """Start those peers anew that have died: one run's end is no fate of the next."""
         dead = [child for child in self._peers if child.death()]
-        for child in dead:
-            self._peers[self._peers.index(child)] = self._start_peer(child.name)
+        with _in_one_go():
+            for child in dead:
+                self._peers[self._peers.index(child)] = self._start_peer(child.name)
         if dead:
             self.wait_for_peers(len(self.names), START_S)
 
@@ -196,7 +197,8 @@ class LocalCluster:
             key.write_text(secrets.token_hex(KEY_BYTES) + "\n")
         secret = read_key(key)  # before anything is started that could only say that it is none
         arguments = ["--bind", "{}:{}".format(*self.manager), "--child-of", str(os.getpid()), "--key", str(key)]
-        self._manager = self._spawn("group manager", "group_manager", arguments)
+        with _in_one_go():
+            self._manager = self._spawn("group manager", "group_manager", arguments)
         self.manager = self._listening(self._manager)
         self.service = Service(self._bind, secret, manager=self.manager)
         until = monotonic() + START_S
@@ -206,8 +208,9 @@ class LocalCluster:
             if monotonic() > until:
                 raise RunError("start", [], f"the group manager did not answer within {START_S:g} s")
             self.service.poll()
-        for name in self.names:
-            self._peers.append(self._start_peer(name))
+        with _in_one_go():
+            for name in self.names:
+                self._peers.append(self._start_peer(name))
         # A peer that has connected has registered: from the reply to that it knows where the server is.
         self.wait_for_peers(len(self.names), START_S + START_PEER_S * len(self.names))
 
@@ -266,6 +269,15 @@ class LocalCluster:
                 manager.process.wait(END_S)
             raise RunError("start", [], manager.death() or f"the group manager said nothing within {START_S:g} s")
         return parse_endpoint(line.split()[-1])
+
+
+@contextmanager
+def _in_one_go() -> Iterator[None]:
+    """Ctrl-C strikes after this: while a process is started it can be lost, or the process be forgotten."""
+    with Interrupts() as interrupts:
+        yield
+    if interrupts.came:
+        raise KeyboardInterrupt
 
 
 @contextmanager

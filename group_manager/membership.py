@@ -92,8 +92,10 @@ class Membership:
             return _refuse("full", f"{MOST_ENTRIES} processes are registered")
         if role == "server" and leading:
             del self.entries[leading.group, leading.name]
+        replaces = key in self.entries and _is_another(self.entries[key], request)
         self.entries[key] = Entry(name, group, role, (endpoint[0], endpoint[1]), incarnation, now + LEASE_S)
-        return {"ok": True, "lease_s": LEASE_S, "heartbeat_s": HEARTBEAT_S, "server": self._endpoint_of_server(group)}
+        terms = {"lease_s": LEASE_S, "heartbeat_s": HEARTBEAT_S, "replaces": replaces}
+        return {"ok": True, **terms, "server": self._endpoint_of_server(group)}
 
     def _heartbeat(self, request: dict[str, Any], now: float) -> dict[str, Any]:
         entry = self.entries.get(_key(request))

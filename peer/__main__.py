@@ -16,7 +16,7 @@ from pathlib import Path
 
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, LabError, SettingsError
 from peer.drivers.control import parse_endpoint, read_key
-from peer.drivers.program import Options, PidFile, loaded, say, seconds
+from peer.drivers.program import Options, PidFile, loaded, name_of, say, seconds
 from peer.drivers.udp import Application, UdpPeer
 
 MANAGER_PORT, SERVER_PORT = 5680, 5678
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None, application: Application | None = N
             control=Path(options.control) if options.control else None,
             orphan_s=options.orphan_s,
             application=application,
-            say=lambda sentence: print(f"peer {options.name}: {sentence}", file=sys.stderr, flush=True),
+            say=lambda sentence: say(sentence, f"peer {options.name}"),
         )
     except SettingsError as error:
         say(str(error))
@@ -83,8 +83,9 @@ def _parser() -> Options:
     add = parser.add_argument
     add("--manager", metavar="HOST:PORT", default=f"127.0.0.1:{MANAGER_PORT}", help="group manager (%(default)s)")
     add("--server", metavar="HOST:PORT", help="comparison server (the one that the group manager knows)")
-    add("--name", default=f"{socket.gethostname()}-{os.getpid()}"[:64], help="unique in its group (host name and pid)")
-    add("--group", default="", help="peers of different groups do not see each other")
+    named = f"{socket.gethostname()}-{os.getpid()}"[:64]
+    add("--name", type=name_of, default=named, help="unique in its group (host name and pid)")
+    add("--group", type=name_of, default="", help="peers of different groups do not see each other")
     add("--bind", metavar="HOST:PORT", default="0.0.0.0:0", help="UDP address to listen on (any free port)")
     add("--advertise", metavar="HOST:PORT", help="address under which others reach this peer, where it differs")
     add("--key", metavar="FILE", help="the lab's key (.lab/key, made on first use)")

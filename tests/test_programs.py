@@ -71,6 +71,8 @@ def test_the_question_costs_nothing_where_nothing_is_asked():
         ("peer --orphan-s -1", "--orphan-s: expected seconds, 0 or more, found '-1'"),
         ("peer --orphan-s nan", "--orphan-s: expected seconds, 0 or more, found 'nan'"),
         ("peer --manager ana:99999", "--manager: expected HOST:PORT with a port from 0 to 65535, found 'ana:99999'"),
+        ("peer --manager ::1", "--manager: expected HOST:PORT with a name or an IPv4 address, found '::1'"),
+        ("group_manager --bind a..b:0", "cannot listen on a..b:0: that is no name of a host"),
         ("peer --server ana:", "--server: expected HOST:PORT, found 'ana:'"),
         ("peer --nonsense", "unrecognized arguments: --nonsense"),
         ("group_manager --bind :99999", "--bind: expected HOST:PORT with a port from 0 to 65535, found ':99999'"),

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from deploy.agent.processes import LAST_LINE, Peer
 HELD_S = 30.0  # for another request that changes the lab to be done with it
 LOOK_HELD_S = 2.0  # the same for one that only looks, and looks all the same then
 PATIENCE_S = 10.0  # for a peer that was told to end
+REACH_S = 2.0  # for who leads the peers to take a connection from here
 LINE_BYTES = 400  # so long a line of a peer is in the mean, at most
 LARGEST_KEY, LARGEST_CONTROL = 4096, 64 * 1024
 HASH_BYTES = 16
@@ -109,13 +112,24 @@ def attach(place: Place, request: Request) -> dict[str, Any]:
 
 def status(place: Place, request: Request) -> dict[str, Any]:
     """What is here, and who lives. If somebody is at work on the lab for long, as it looks in the middle of that."""
+    reached = _reached(place) if request.get("reach") else None
     try:
         with place.held(LOOK_HELD_S, shared=True):
-            return _status(place)
+            return _status(place) | {"reached": reached}
     except Failed as error:
         if error.kind != "busy":
             raise
-        return _status(place)
+        return _status(place) | {"reached": reached}
+
+
+def _reached(place: Place) -> bool:
+    """Whether anybody takes connections where peers are told that control is."""
+    try:
+        host, port = _read_control(place)["server"]
+        socket.create_connection((host, port), REACH_S).close()
+    except (KeyError, TypeError, ValueError, OSError):
+        return False
+    return True
 
 
 def _status(place: Place) -> dict[str, Any]:
@@ -221,10 +235,24 @@ def _stopped(place: Place, request: Request) -> dict[str, Any]:
     """Peers and services are ended; where peers are named, only these."""
     with_services = request.get("services", request.get("peers") is None)
     services: list[Peer] = [*processes.services(place)] if with_services else []
+    playing = _playing(place, _named(place, request))
     # The services first: else the collector would see the peers leave, and take that for what befell its run.
     patience_s = request.get("patience_s", PATIENCE_S)
     served, peers = processes.stop(services, patience_s), processes.stop(_named(place, request), patience_s)
-    return {how: [f"service {name}" for name in served[how]] + peers[how] for how in peers}
+    ended = {how: [f"service {name}" for name in served[how]] + peers[how] for how in peers}
+    return ended | ({"playing": playing} if playing else {})
+
+
+def _playing(place: Place, peers: list[Peer]) -> list[str]:
+    """Those of them that are in the middle of a run: they live, and their deliveries are not closed."""
+    found = []
+    for peer in peers:
+        with suppress(OSError):  # no run has begun, or another begins in this very moment
+            log = (place.logs / f"{peer.name}-trace.bin").stat()
+            is_its_own = log.st_mtime >= peer.pid_file.stat().st_mtime
+            if is_its_own and peer.lives() and not _is_sealed(place.logs / f"{peer.name}-trace.bin", log.st_size):
+                found.append(peer.name)
+    return found
 
 
 def _lead(place: Place, request: Request) -> None:

@@ -144,7 +144,7 @@ def plan_from(written: dict) -> Plan:
 
 def check_weather(weather: Weather, path: str = "") -> None:
     """Refuses shares that are none, and the like; `path`: where it stands."""
-    upper = {"loss": 1, "duplicate": 1, "reorder": 1, "jitter_ms": 60_000, "queue_ms": 60_000}
+    upper = {"loss": 1, "duplicate": 1, "reorder": 1, "jitter_ms": 60_000, "queue_ms": 60_000, "largest_bytes": 65_535}
     for name, most in upper.items():
         value = getattr(weather, name)
         if not 0 <= value <= most:

@@ -244,7 +244,7 @@ class Supervisor:
             op = arguments.pop("op", "nothing")
             done = self._do[op](**arguments) if op in self._do else self._ask_network(op, **arguments)
             reply = {"done": done}
-        except (LabError, OSError, TypeError, ValueError, AttributeError) as error:
+        except (LabError, OSError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
             reply = {"failed": str(error)}
         connection.sendall(json.dumps(reply).encode() + b"\n")
 

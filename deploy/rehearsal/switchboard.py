@@ -89,10 +89,11 @@ class Switchboard:
             readable, _, _ = select.select(files, (), (), wait_s if wait_s > AWAKE_S else 0)
             now = monotonic()  # what is read now may have come at any time since: no later than this
             for file in readable:
-                if file != asked:
-                    self._read(file, self.cards[file], now)
-                elif not self._serve():
-                    return
+                if file == asked:
+                    if not self._serve():
+                        return
+                elif port := self.cards.get(file):  # it may have been unplugged just now
+                    self._read(file, port, now)
             self._hand_over()
 
     def plug(self, name: str, pid: int | None = None) -> None:

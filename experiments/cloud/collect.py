@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from comparison_server.coordinator import Found
-from comparison_server.delivery_log import HASH_BYTES, NAMES
+from comparison_server.delivery_log import NAMES
 from comparison_server.desk import HOME
 from comparison_server.prompt import named
 from comparison_server.run_folder import load_run
@@ -22,6 +21,7 @@ from deploy.inventory import Inventory
 from deploy.remote import Remote
 from experiments.cloud.cluster import Say, remotes_of
 from experiments.cloud.direct import cluster_of
+from experiments.cloud.fetching import hash_of, in_pieces
 from experiments.cloud.run import Lead, Wanted
 from experiments.play import Ended, Planned, Played, planned_as, play
 from experiments.scenario import load
@@ -191,28 +191,16 @@ def _fetch(log: Log, place: Path) -> Path | None:
         except HostError as error:
             if error.kind != "sftp":
                 raise
-            _ask_for(log, file)
+            in_pieces(log.remote.name, file, log.size, partial(_ask_for, log))
             if log.kind == "trace":  # it is the same with its other logs
                 say_error(f"{error}; the logs of {log.peer} were brought without it", "remark")
-        with open(file, "rb") as brought:
-            if hashlib.file_digest(brought, _digest).hexdigest() != log.hash:
-                raise HostError(
-                    log.remote.name, "changed", f"{log.path} is not what it was a moment ago; collect again"
-                )
+        if hash_of(file) != log.hash:
+            raise HostError(log.remote.name, "changed", f"{log.path} is not what it was a moment ago; collect again")
     except HostError as error:
         say_error(str(error))
         return None
     return file
 
 
-def _digest() -> Any:
-    return hashlib.blake2b(digest_size=HASH_BYTES)
-
-
-def _ask_for(log: Log, file: Path) -> None:
-    """Have a log from the agent there, part by part."""
-    with open(file, "wb") as opened:
-        while opened.tell() < log.size:
-            data = log.remote.ask("part", name=Path(log.path).name, begin=opened.tell())["data"]
-            if not opened.write(base64.b64decode(data)):
-                raise HostError(log.remote.name, "no file", f"{log.path} has become shorter while it was fetched")
+def _ask_for(log: Log, begin: int) -> dict[str, Any]:
+    return log.remote.ask("part", name=Path(log.path).name, begin=begin)

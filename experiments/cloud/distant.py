@@ -6,25 +6,22 @@ goes on all the same, and is brought home afterwards, by this operator or by ano
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from comparison_server.collector import CLOSE, END, LOSE, outcome_from, progress_from
 from comparison_server.coordinator import UPLOAD, Found
-from comparison_server.delivery_log import HASH_BYTES
 from comparison_server.desk import ENDED, HOME
 from comparison_server.service import POLL_S, Interrupted, Interrupts, Outcome, Progress
 from deploy.host_error import HostError
 from deploy.remote import Remote
+from experiments.cloud.fetching import OnBytes, hash_of, in_pieces
 from experiments.play import planned_as
 from peer.core.errors import LabError, RunError
 from peer.core.settings import RunSettings, from_json
@@ -212,8 +209,13 @@ class Distant:
         self._persist(lambda: self._remote.ask("home", run=run, timeout_s=ASK_S))
         return outcome
 
-    def _fetch(self, run: str, file: dict[str, Any], folder: Path, on_bytes: Callable[[int, int], None]) -> None:
+    def _fetch(self, run: str, file: dict[str, Any], folder: Path, on_bytes: OnBytes) -> None:
         part = folder / f"{file['name']}.part"
+
+        def ask(begin: int) -> dict[str, Any]:
+            about = {"run": run, "name": file["name"], "begin": begin}
+            return self._persist(lambda: self._remote.ask("piece", **about, timeout_s=ASK_S))
+
         while True:
             had = part.stat().st_size if part.exists() else 0
             try:
@@ -221,30 +223,16 @@ class Distant:
                 break
             except HostError as error:
                 if error.kind == "sftp":
-                    self._ask_for(run, file, part, on_bytes)
+                    in_pieces(self._remote.name, part, file["size"], ask, on_bytes)
                     break
                 if error.kind not in LOST or not part.exists() or part.stat().st_size == had:
                     raise
-        digest = hashlib.blake2b(digest_size=HASH_BYTES)
-        with open(part, "rb") as opened:
-            while data := opened.read(1 << 20):
-                digest.update(data)
-        if digest.hexdigest() != file["hash"]:
+        if hash_of(part) != file["hash"]:
             part.unlink()
             raise RunError(
                 UPLOAD, [], f"{file['name']} came from {self._remote.name} damaged; fetch it again: fab collect"
             )
         part.replace(folder / file["name"])
-
-    def _ask_for(self, run: str, file: dict[str, Any], part: Path, on_bytes: Callable[[int, int], None]) -> None:
-        """Have a log from the agent there, piece by piece."""
-        with open(part, "wb") as opened:
-            while (begin := opened.tell()) < file["size"]:
-                ask = partial(self._remote.ask, "piece", run=run, name=file["name"], begin=begin, timeout_s=ASK_S)
-                data = self._persist(ask)["data"]
-                if not opened.write(base64.b64decode(data)):
-                    raise RunError(UPLOAD, [], f"{file['path']} has become shorter while it was fetched")
-                on_bytes(opened.tell(), file["size"])
 
     def _told_of(self, run: str, logs: bool) -> dict[str, Any]:
         timeout_s = HASH_S if logs else ASK_S

@@ -358,6 +358,5 @@ class SimulatedPeer:
             "resent": sum(getattr(layer, "resent", 0) for layer in layers),
             "duplicates": sum(getattr(layer, "duplicates", 0) for layer in layers),
             "dropped": dict(sorted(self.dropped.items())),
-            "rtt_s": self.rtt_s,
             **self.told,
         }

@@ -111,8 +111,11 @@ class Contact:
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(*self.endpoint, type=socket.SOCK_STREAM)[0]
             self._dialling = socket.socket(family, kind, protocol)
-        except (OSError, ValueError) as error:  # ValueError: no name of a host
-            self._failed(now, getattr(error, "strerror", None) or str(error))
+        except ValueError:
+            self._failed(now, "that is no name of a host")
+            return
+        except OSError as error:
+            self._failed(now, error.strerror or str(error))
             return
         self._dialling.setblocking(False)
         code = self._dialling.connect_ex(address)

@@ -260,4 +260,6 @@ def parse_endpoint(text: str, *, port: int | None = None, path: str = "") -> tup
         raise SettingsError(f"expected HOST:PORT, found {text!r}", path=path)
     if len(number) > 9 or int(number) > 65535:
         raise SettingsError(f"expected HOST:PORT with a port from 0 to 65535, found {text!r}", path=path)
+    if ":" in host:
+        raise SettingsError(f"expected HOST:PORT with a name or an IPv4 address, found {text!r}", path=path)
     return host or "0.0.0.0", int(number)

@@ -259,7 +259,6 @@ class Network:
             "model_lateness": self.lateness.summary(),
             "trains": self.trains.can_send and self.trains.can_receive,
             "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
-            "rtt_s": [neighbour.rtt_s for neighbour in self.neighbours],
             "round_trips": [
                 {phase: trips.summary() for phase, trips in neighbour.trips_by_phase.items()}
                 for neighbour in self.neighbours

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, SettingsError
 
@@ -30,20 +30,25 @@ def loaded() -> None:
 
 def say(sentence: str, kind: str = "error") -> None:
     """Tell the person in front of the terminal, beside whatever goes to standard output."""
-    print(f"{kind}: {sentence}", file=sys.stderr, flush=True)
+    _print_at_once(f"{kind}: {sentence}", sys.stderr)
 
 
 def announce(sentence: str) -> None:
-    """Print a line at once; that nobody reads it is no reason to end."""
+    """Print a line at once."""
+    _print_at_once(sentence, sys.stdout)
+
+
+def nobody_reads(stream: TextIO | None = None) -> None:
+    """Whoever read the standard output, or this stream, has gone: what is still to be printed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
+
+
+def _print_at_once(sentence: str, stream: TextIO) -> None:
+    """That nobody reads it, or that it goes to a full disk, is no reason to end."""
     try:
-        print(sentence, flush=True)
-    except BrokenPipeError:
-        nobody_reads()
-
-
-def nobody_reads() -> None:
-    """Whoever read the standard output has gone: what is still to be printed goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(sentence, file=stream, flush=True)
+    except OSError:
+        nobody_reads(stream)
 
 
 class Options(argparse.ArgumentParser):
@@ -63,6 +68,13 @@ def seconds(text: str) -> float:
     if not value >= 0:  # nan neither
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, found {text!r}")
     return value
+
+
+def name_of(text: str) -> str:
+    """The value of an option that others are told."""
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes that are no text
+        raise argparse.ArgumentTypeError(f"expected a name in UTF-8, found {text!r}")
+    return text
 
 
 class PidFile:

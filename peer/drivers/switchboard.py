@@ -172,6 +172,8 @@ def _listen(bind: tuple[str, int]) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(*bind, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
+    except ValueError:
+        raise SettingsError(f"cannot listen on {where}: that is no name of a host") from None
     except OSError as error:
         raise SettingsError(f"cannot listen on {where}: {error.strerror}") from None
     try:

@@ -378,6 +378,8 @@ class UdpPeer:
         if "lease_s" in message and self.said.get(self.manager.what) != "registered":
             self.said[self.manager.what] = "registered"
             self.say(f"registered with the group manager at {_words(self.manager.endpoint)}")
+        if message.get("replaces") is True:
+            self.say(f"another process was called {self.name} just now; if it lives, one of the two is told to end")
         if message.get("code") == "unknown name":
             self._register(self.manager)
         server = message.get("server")

@@ -25,7 +25,10 @@ SOON = DeadlineSettings(handshake_s=0.5)
 def test_a_peer_that_is_started_again_is_one_peer(lab: Lab):
     """Fails if who comes back is listed twice, started twice, or counted twice."""
     lab.start("a")
-    first, second = lab.start("b")[0], lab.start("b")[0]
+    told = []
+    first, second = lab.start("b")[0], lab.start("b", say=told.append)[0]
+    until(lambda: len(told) == 3, lab.poll)
+    assert "another process was called b just now; if it lives, one of the two is told to end" in told
     assert [row["name"] for row in lab.listed()] == ["a", "b"]
     assert lab.listed()[1]["incarnation"] == second.incarnation and list(lab.server.peers) == ["a", "b"]
     until(lambda: first.stopping, lab.poll)

@@ -1,5 +1,6 @@
 """The interactive run, as somebody in front of a terminal meets it."""
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from comparison_server.__main__ import Lead
 from comparison_server.coordinator import STILL_S
 from comparison_server.prompt import PROMPT
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED
@@ -305,6 +307,19 @@ def test_help_has_an_example():
     assert done.returncode == 0 and "python -m comparison_server --spawn" in done.stdout and "judge" in done.stdout
 
 
+@pytest.mark.parametrize("file", [None, "runs/one/verdict.json"])
+def test_a_full_disk_ends_a_run_and_not_the_lesson(monkeypatch, capsys, file):
+    """Fails if the comparison server ends, and a class of peers is left alone, because a run cannot be kept."""
+
+    def run(self, messages):
+        raise OSError(errno.ENOSPC, "No space left on device", file)
+
+    monkeypatch.setattr(Lead, "wait", lambda self: HELD)
+    monkeypatch.setattr(Lead, "run", run)
+    assert Lead(None, None, 2, 1.0, Path("runs"))._wait_and_run(3) == UNFINISHED
+    assert capsys.readouterr().err == f"error: the run cannot be kept: {file or 'runs'}: No space left on device\n"
+
+
 # On a terminal
 
 SHOWN = PROMPT.rstrip()  # a terminal is told to move the cursor, not to print a space
@@ -345,6 +360,11 @@ def ended(process, peers):
     process.read()
     process.close()
     return process.exitstatus
+
+
+def wrapped(text):
+    """What finds this text whatever the width of the terminal."""
+    return r"\s+".join(map(re.escape, text.split()))
 
 
 def child_called(process, name):
@@ -421,6 +441,23 @@ def test_too_few_of_the_spawned_are_left(terminal):
     server.expect_exact("p1 was ended by SIGKILL; it is gone for good, and 1 of 2 peers are left.")
     server.expect_exact("error: 1 of 2 peers are left, and a run needs 2")
     assert ended(server, "p0") == UNFINISHED and gone(started)
+
+
+def test_on_a_terminal_it_says_while_it_waits_why_nobody_can_come(place, terminal):
+    """Fails if a wrong port or a wrong key is told only when the waiting has ended, which may take ten minutes."""
+    server = terminal("--manager", "127.0.0.1:1", "--bind", "127.0.0.1:0")
+    server.expect(r"listens on (\S+)\s")
+    where = server.match[1]
+    server.expect(wrapped("the group manager at 127.0.0.1:1: Connection refused; Ctrl-C ends the waiting"))
+    (place / "other").touch(mode=0o600)
+    (place / "other").write_text(bytes(32).hex() + "\n")
+    command = [sys.executable, "-m", "peer", "--server", where, "--manager", "127.0.0.1:1", "--key", "other"]
+    peer = subprocess.Popen(command, cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+    try:
+        server.expect(wrapped("a connection was turned away: key: the other side has another key"))
+    finally:
+        peer.kill()
+        peer.communicate()
 
 
 def test_on_a_terminal_it_says_live_who_is_there_and_who_is_missing(place, terminal):

@@ -1,6 +1,10 @@
 """A run as a terminal shows it: who lags is told first, and it never grows beyond the terminal."""
 
 import io
+import os
+import sys
+import termios
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -115,3 +119,56 @@ def test_nothing_is_drawn_where_nobody_looks(terminal, term, capsys):
         view.show(progress(member("ana")))
         view.between_runs()
     assert (screen.getvalue() if screen else capsys.readouterr().err) == ""
+
+
+def test_of_a_name_something_is_left_where_the_terminal_is_narrow():
+    """Fails if who lags cannot be told from the others on a terminal of 40 columns."""
+    of_two = progress(member("p0", 1234, waits_for=["p1"]), member("p1", resent=1234, phase="handshake"))
+    _, _, *rows = lines(of_two, width=40)
+    assert [row.split()[0] for row in rows] == ["p0", "p1"]
+    of_two.members[1].name = "peer-with-a-long-name"
+    assert lines(of_two, width=40)[3].startswith("peer-wi")
+
+
+WATCHED = """
+from comparison_server.live import LiveRun
+try:
+    with LiveRun("heading"):
+        print("shown", flush=True)
+        input()
+        raise KeyboardInterrupt
+except KeyboardInterrupt:
+    print("over", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("end", ["typed\r", "\x03"])
+def test_what_is_typed_does_not_shift_it_and_the_terminal_gets_its_manners_back(end):
+    """Fails if keys are echoed into the picture, or are no more after it, however it ended."""
+    pexpect = pytest.importorskip("pexpect")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm"}
+    process = pexpect.spawn(sys.executable, ["-c", WATCHED], env=environment, timeout=30, encoding="utf-8")
+    try:
+        assert process.getecho()
+        process.expect_exact("shown")
+        assert not process.getecho()
+        process.send(end)
+        process.expect_exact("over")
+        assert "typed" not in process.before and process.getecho()
+        process.send("seen\r")
+        process.expect_exact("seen")
+    finally:
+        process.close(force=True)
+
+
+def test_a_terminal_of_somebody_else_is_left_alone(monkeypatch):
+    """Fails if a program in the background, which would be stopped for that, changes the terminal."""
+    controller, terminal = os.openpty()
+    before = termios.tcgetattr(terminal)
+    with os.fdopen(terminal, "w") as screen:
+        monkeypatch.setattr("sys.stderr", screen)
+        monkeypatch.setattr("os.tcgetpgrp", lambda descriptor: os.getpgrp() + 1)
+        with live.typing_unseen():
+            assert termios.tcgetattr(screen) == before
+    os.close(controller)

@@ -8,11 +8,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deploy.rehearsal.cloud import Rehearsal
 
 ROOT = Path(__file__).parents[2]
 FAB = str(Path(sys.executable).with_name("fab"))
+OF_A_SLOW_MACHINE = re.compile(r"\S+( \S+)* (was without connection|stood still) for [\d.]+ s\b.*")
+
+
+def remarks_of(run: dict[str, Any]) -> list[str]:
+    """What is remarked on a run, but for what a machine that is slow enough adds to any."""
+    return [remark for remark in run["remarks"] if not OF_A_SLOW_MACHINE.fullmatch(remark)]
 
 
 @dataclass

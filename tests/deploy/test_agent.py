@@ -291,6 +291,31 @@ def test_point_8_a_number_in_a_file_is_not_a_peer(agent):
             innocent.kill()
 
 
+def test_whether_a_run_was_over_is_said_of_those_that_are_ended(agent):
+    agent.deploy()
+    open_log, recorder = pack_header({"peer": "a"}), Recorder()
+    recorder.seal()
+    (agent.place.logs / "b-trace.bin").write_bytes(open_log)
+    os.utime(agent.place.logs / "b-trace.bin", (1, 1))  # of a peer that was killed before this one was started
+    agent.start("a", "b", "c")
+    (agent.place.logs / "a-trace.bin").write_bytes(open_log)
+    (agent.place.logs / "c-trace.bin").write_bytes(open_log + recorder.take()[0])
+    ended = agent.ask("stop")
+    assert sorted(ended["ended"]) == ["a", "b", "c"] and ended["playing"] == ["a"]
+    assert "playing" not in agent.ask("stop"), "nobody lives any more"
+
+
+def test_whether_who_leads_can_be_reached_is_told_where_that_is_asked(agent):
+    agent.deploy()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        agent.start("a", control=control(port=server.getsockname()[1]))
+        assert agent.ask("status", reach=True)["reached"] is True
+        assert agent.ask("status")["reached"] is None
+    assert agent.ask("status", reach=True)["reached"] is False
+    agent.place.control.write_text("nonsense")
+    assert agent.ask("status", reach=True)["reached"] is False
+
+
 def test_cleaning_leaves_nothing(agent):
     agent.deploy()
     agent.start("a", "b")

@@ -26,7 +26,7 @@ import yaml
 from comparison_server.run_folder import PARTIAL
 from deploy.rehearsal.cloud import Rehearsal, lacking
 from deploy.rehearsal.plan import HostPlan, Plan
-from tests.deploy.operator import Operator, Said
+from tests.deploy.operator import Operator, Said, remarks_of
 
 if reason := lacking():
     pytest.skip(reason, allow_module_level=True)
@@ -241,9 +241,10 @@ def test_ssh_cut_during_the_run(bench):
     assert after["attached"] == before["attached"] and after["server"] != before["server"], "another way to the same"
     (run,) = runs_of(said)
     is_whole(run, 300)
-    (remark,) = run["remarks"]
-    said_s = float(re.fullmatch(r"h1 was without connection for (.*) s\.", remark)[1])
-    assert away_s - 1 < said_s < away_s + 20, remark
+    found = re.findall(r"^(\w+) was without connection for (.*) s\.$", "\n".join(run["remarks"]), re.M)
+    away = {name: max(float(said_s) for each, said_s in found if each == name) for name, _ in found}
+    assert away_s - 1 < away.pop("h1", 0.0) < away_s + 20, run["remarks"]
+    assert all(said_s < away_s - 1 for said_s in away.values()) and remarks_of(run) == [], run["remarks"]
     bench.nothing_runs()
 
 
@@ -294,7 +295,7 @@ def test_ssh_cut_for_longer_than_the_lab_waits(bench):
     )
     bench.mend()
     stopped = operator.fab("stop")
-    assert stopped.code == 0 and "h1 ended" in stopped.line_of("h1")
+    assert stopped.code == 0 and "h1 ended; the run that h1 played was not over" in stopped.line_of("h1")
     collected = operator.fab("collect")  # with the logs of h1
     assert collected.code == 3, str(collected)
     assert re.search(r"ended before the run was: one of them had delivered \d+ of 3000 messages", collected.err)
@@ -403,7 +404,8 @@ def test_operator_killed_and_attached_again(bench):
     operator = bench.operator()
     killed_in_the_middle(bench, operator, 200)
     status = operator.fab("status")
-    assert all(re.match(rf"{host} live, led by ana@\S+ since \d\d:\d\d", status.line_of(host)) for host in HOSTS)
+    led = r"live, led by ana@\S+ since \d\d:\d\d.*, to whom there is no way from there just now; "
+    assert all(re.match(f"{host} {led}", status.line_of(host)) for host in HOSTS), str(status)
     said = operator.fab("collect")
     assert said.code == 0, str(said)
     assert "h0, h1, h2 play a run (lamport_all_ack): it is taken up." in said.out
@@ -568,8 +570,10 @@ def test_a_host_that_stands_still_for_a_while_is_waited_for_and_named(bench):
     assert said.code == 0, str(said)
     (run,) = runs_of(said)
     is_whole(run, 300)
-    assert any(re.match(r"h1 stood still for (9|1\d)\.\d s", remark) for remark in run["remarks"]), run["remarks"]
-    assert all("h1" in remark for remark in run["remarks"]), "nobody else is said to have"
+    assert any(re.match(r"h1 stood still for (9|[1-3]\d)\.\d s", remark) for remark in run["remarks"]), run["remarks"]
+    long = [remark for remark in run["remarks"] if re.search(r" for (9|[1-3]\d)\.\d s", remark)]
+    assert all(remark.startswith("h1 ") for remark in long), "nobody else is said to have"
+    assert remarks_of(run) == [], run["remarks"]
     bench.nothing_runs()
 
 

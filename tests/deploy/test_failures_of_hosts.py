@@ -27,7 +27,7 @@ from comparison_server.run_folder import load_run
 from deploy.bundle import make_bundle
 from deploy.rehearsal.cloud import Rehearsal, lacking
 from deploy.rehearsal.plan import HostPlan, Plan
-from tests.deploy.operator import ROOT, Operator, Said
+from tests.deploy.operator import ROOT, Operator, Said, remarks_of
 
 if reason := lacking() or ("" if shutil.which("cc") else "clocks cannot be set apart without a C compiler"):
     pytest.skip(reason, allow_module_level=True)
@@ -237,7 +237,7 @@ def test_a_dead_host(bench):
     run = Run(bench.home / verdict["folder"], verdict)
     run.is_complete("a", "b")
     assert run.hosts == {"policy": "at least 2", "left_out": {"c": why}, "lost": {}}
-    assert verdict["remarks"] == [f"c was left out: {why}"]
+    assert remarks_of(verdict) == [f"c was left out: {why}"]
     bench.cloud.control("boot", host="c")
     assert bench.fab("clean").code == 0, "the other lab"
 
@@ -279,10 +279,10 @@ def test_ctrl_c_while_a_host_is_waited_for(bench):
             assert process.stdout.readline() == "a  has a new archive, key, settings\n"
             began = monotonic()
             process.send_signal(signal.SIGINT)
-            said = ended(process, 5)
+            said = ended(process)
         finally:
             process.kill()
-    assert (said.code, said.out, said.err) == (130, "", "interrupted\n") and monotonic() - began < 3
+    assert (said.code, said.out, said.err) == (130, "", "interrupted\n") and monotonic() - began < 6
 
 
 # Who is let in, and who answers.
@@ -450,7 +450,7 @@ def test_a_shell_that_prints_and_no_sftp(bench):
     (run,) = bench.played()
     run.is_complete(*hosts)
     log = ".ordering-lab/rehearsal/logs/noisy-trace.bin"
-    assert sorted(run.verdict["remarks"]) == [
+    assert sorted(remarks_of(run.verdict)) == [
         f"noisy: {log} cannot be fetched: {PRINTS}; the logs of noisy come over its control connection.",
         f"odd: {NO_SFTP}; the logs of odd come over its control connection.",
     ]
@@ -481,7 +481,7 @@ def test_udp_blocked_one_way(bench):
         "sentence": "the handshake did not end in time: a has not reached b; b has not reached a",
     }
     hint = "`fab check` tells where UDP does not get through, and the rule that lets it."
-    assert run.verdict["remarks"] == [hint]
+    assert remarks_of(run.verdict) == [hint]
     assert [log.sealed for log in load_run(run.folder).logs] == [True] * 3, "logs are kept all the same"
     bench.cloud.control("heal")
     (run,) = bench.played()

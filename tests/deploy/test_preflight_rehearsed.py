@@ -107,9 +107,9 @@ def test_blocked_udp_is_found_per_direction_with_the_rule_that_lacks(findings):
 
 
 def test_round_trips_and_the_largest_datagram(findings):
-    assert between(findings, "a", "c").round_trip_s == pytest.approx(0.08, abs=0.02)
-    assert between(findings, "c", "b").round_trip_s == pytest.approx(0.06, abs=0.02)
-    assert between(findings, "a", "full").round_trip_s < 0.02
+    assert 0.08 <= between(findings, "a", "c").round_trip_s < 0.14
+    assert 0.06 <= between(findings, "c", "b").round_trip_s < 0.12
+    assert between(findings, "a", "full").round_trip_s < 0.05
     assert between(findings, "a", "c").largest == 1472
     assert between(findings, "b", "c").largest == between(findings, "c", "b").largest == 1232
     assert any(s.endswith("run with network.datagram_bytes=1232") for s in findings.failures)

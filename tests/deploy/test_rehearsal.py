@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -249,6 +250,7 @@ def test_round_trips_are_those_of_the_plan(cloud, origin, target, record_propert
 
 
 @pytest.mark.alone
+@pytest.mark.skipif(shutil.which("ping") is None, reason="ping is not installed")
 def test_ping_takes_as_long_as_the_plan_says(cloud):
     """From the operator, who is in the first region."""
     argv = ["ping", "-q", "-c", "5", "-i", "0.05", cloud.plan.address("b")]
@@ -404,12 +406,15 @@ def test_clocks_are_apart_and_can_be_stepped(cloud):
         assert steady + uptime_s <= float(said[1]) <= monotonic() + uptime_s
         date = float(cloud.ssh(host, "date +%s.%N").stdout)
         assert wall + offset_s <= date <= time() + offset_s
+    for wrong in (1e12, float("inf")):
+        with pytest.raises(RehearsalError):
+            cloud.control("clock", host="c", offset_s=wrong)
     cloud.control("clock", host="c", offset_s=100)
     wall = time()
     assert wall + 100 <= float(on(cloud, "c", program).stdout.split()[0]) <= time() + 100
     wait = "import threading, time; begin = time.monotonic(); threading.Event().wait(.2); time.sleep(.2)\n"
     wait += "print(time.monotonic() - begin)"
-    assert 0.4 <= float(on(cloud, "d", wait).stdout) < 2
+    assert 0.4 <= float(on(cloud, "d", wait).stdout) < 10
 
 
 # -- ends and beginnings
@@ -594,8 +599,8 @@ def test_this_process_can_be_the_operator_for_a_while(cloud):
     own = os.readlink("/proc/thread-self/ns/net")
     with cloud.entered():
         assert os.readlink("/proc/thread-self/ns/net") != own
-        command = ["ping", "-c", "1", cloud.plan.address("a")]
-        assert subprocess.run(command, capture_output=True).returncode == 0
+        with socket.create_connection((cloud.plan.address("a"), 22), timeout=20) as door:
+            assert door.recv(4) == b"SSH-"
     assert os.readlink("/proc/thread-self/ns/net") == own
 
 

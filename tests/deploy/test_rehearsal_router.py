@@ -299,7 +299,7 @@ def test_weather_changes_on_demand():
     assert not between(router, "a", "d")
     router.set_weather(loss=0.0)
     assert between(router, "a", "b")
-    for wrong in ({"regions": ["nowhere"], "loss": 1}, {"rain": 1}, {"loss": 2}):
+    for wrong in ({"regions": ["nowhere"], "loss": 1}, {"rain": 1}, {"loss": 2}, {"largest_bytes": "many"}):
         with pytest.raises(SettingsError):
             router.set_weather(**wrong)
 

@@ -181,6 +181,15 @@ def test_what_a_bashrc_prints_is_no_answer(servers, tmp_path, connect):
     assert remote.ask("status")["deployed"] == remote.bundle.digest
 
 
+def test_what_a_bashrc_prints_without_end_is_not_listened_to_for_ever(servers, tmp_path, connect):
+    sshd = servers(tmp_path)
+    (sshd.home / ".bashrc").write_text("yes welcome &\n")
+    with connect(sshd).talk("listen", ports=[], bind="127.0.0.1") as talk:
+        assert talk.receive(SOON_S) == {"taken": []}
+        before = time.monotonic()
+        assert refused(lambda: talk.receive(0.5)).kind == "timeout" and time.monotonic() - before < 10
+
+
 def test_a_lost_connection_is_made_anew_when_something_is_asked_again(sshd, connect):
     remote = connect(sshd)
     remote.ask("status")
@@ -253,8 +262,9 @@ def test_nothing_listens(sshd, connect):
     assert error.kind == "refused" and f"127.0.0.1:{port}" in str(error)
 
 
-def test_a_name_that_nobody_knows(sshd, connect):
-    error = refused(connect(sshd, address="no-such-host.invalid").open)
+@pytest.mark.parametrize("name", ["no-such-host", "x" * 64])  # which is longer than any part of a name can be
+def test_a_name_that_nobody_knows(name, sshd, connect):
+    error = refused(connect(sshd, address=f"{name}.invalid").open)
     assert error.kind == "unreachable" and "not known" in str(error)
 
 
@@ -408,7 +418,7 @@ def test_point_5_a_path_that_is_cut(sshd, connect):
     try:
         before = time.monotonic()
         error = refused(lambda: remote.ask("status", timeout_s=0.5))
-        assert error.kind == "timeout" and time.monotonic() - before < 5
+        assert error.kind == "timeout" and time.monotonic() - before < 10
         assert not remote.is_open
     finally:
         for pid in stopped:
@@ -444,7 +454,7 @@ def test_points_4_and_5_one_deadline_covers_it_all_and_the_others_succeed(sshd, 
                 3.0,
                 lambda name, _: heard.append(name),
             )
-            assert time.monotonic() - before < 4.5
+            assert time.monotonic() - before < 8
             assert silent_ended.wait(SOON_S), "its connection is closed"
     finally:
         for pid in pids:
@@ -512,7 +522,7 @@ def test_point_15_ctrl_c_ends_everything_at_once(greeting):
             process.send_signal(signal.SIGINT)
             said, complained = process.communicate(timeout=SOON_S)
             assert (said, complained) == (b"interrupted\n", b"")
-            assert time.monotonic() - before < 3
+            assert time.monotonic() - before < 8
         finally:
             process.kill()
             process.wait(SOON_S)
@@ -548,7 +558,7 @@ def test_point_9_hosts_behind_one_jump_share_its_connection(sshd, connect, serve
     remotes = [connect(behind, name=f"h{number}", jump=jump) for number in range(12)]
     done = on_each(remotes, lambda remote: remote.ask("status")["python"], 60.0)
     assert all(isinstance(version, str) for version in done.values()), done
-    assert len(sshd.sessions()) == 1 if os.geteuid() == 0 else 2
+    assert len(sshd.sessions()) == (1 if os.geteuid() == 0 else 2)
 
 
 def test_a_jump_that_cannot_be_reached_is_tried_once(sshd, connect):
@@ -568,6 +578,20 @@ def test_a_jump_that_does_not_lead_there(setting, kind, servers, tmp_path, conne
         port = gone.getsockname()[1]
     error = refused(connect(sshd, jump=through, port=port).open)
     assert error.kind == kind and "jump, on the way there" in str(error)
+
+
+def test_a_jump_whose_connection_breaks_is_not_taken_for_one_that_does_not_lead_there(servers, tmp_path, connect, sshd):
+    gate = servers(tmp_path)
+    through = connect(gate, name="jump")
+    opened = through.open
+
+    def open_and_break() -> None:
+        opened()
+        gate.hang_up()
+
+    through.open = open_and_break
+    error = refused(connect(sshd, jump=through).open)
+    assert error.kind == "lost" and "broke while passing through jump" in str(error)
 
 
 def test_each_host_behind_a_jump_hears_its_own_trouble(sshd, connect):
@@ -809,8 +833,9 @@ def test_a_disk_of_this_side_that_is_full(sshd, connect, log):
         pytest.skip("there is no /dev/full")
     remote = connect(sshd)
     error = refused(lambda: remote.fetch(str(log), Path("/dev/full")))
-    assert error.kind == "this side" and "No space left" in str(error)
-    assert refused(lambda: remote.fetch(str(log), Path("/nonexistent/here"))).kind == "this side"
+    assert error.kind == "this side" and str(error).endswith("No space left on device; make room there")
+    nowhere = refused(lambda: remote.fetch(str(log), Path("/nonexistent/here")))
+    assert nowhere.kind == "this side" and str(nowhere).endswith("on this side: No such file or directory")
 
 
 def test_a_file_that_is_not_there(sshd, connect, tmp_path):

@@ -215,3 +215,18 @@ def test_they_end_when_this_process_is_killed(following):
     parent.kill()
     parent.communicate(timeout=10)
     assert all_gone(pids.values())
+
+def test_ctrl_c_while_the_peers_are_started_is_not_lost_and_forgets_nobody(monkeypatch):
+    started = []
+
+    class Struck(subprocess.Popen):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            started.append(self)
+            if len(started) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Struck)
+    with pytest.raises(KeyboardInterrupt), LocalCluster(3):
+        raise AssertionError("it is not up")
+    assert len(started) == 4 and all(process.returncode is not None for process in started)

@@ -250,9 +250,9 @@ class Nuisance:
 @pytest.mark.parametrize("hundred_thousands", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_real_processes_survive_what_nobody_should_send(tmp_path, hundred_thousands):
     cases = 100_000 * hundred_thousands
-    deadlines = DeadlineSettings(handshake_s=5.0, send_s=4.0, drain_s=2.0, upload_s=5.0, deadline_s=20.0)
-    settings = run_settings("lamport_all_ack", peers=4, messages=60, gap_ms=(10.0, 50.0), deadlines=deadlines)
+    settings = run_settings("lamport_all_ack", peers=4, messages=60, gap_ms=(10.0, 50.0))
     settings = replace(settings, members=MEMBERS, delays_s=None)
+    soon = DeadlineSettings(handshake_s=5.0, send_s=4.0, drain_s=2.0, upload_s=5.0, deadline_s=20.0)
     file = tmp_path / "key"
     file.touch(mode=0o600)
     file.write_text(KEY.hex())
@@ -277,7 +277,7 @@ def test_real_processes_survive_what_nobody_should_send(tmp_path, hundred_thousa
         ends: Counter[str] = Counter()
         while mallory.left > 0:
             assert monotonic() < until
-            outcome, _ = nuisance.play(settings)
+            outcome, _ = nuisance.play(replace(settings, deadlines=soon))
             assert outcome.error is None or isinstance(outcome.error, RunError)
             ends[" ".join(str(outcome.error).split()[:6])] += 1
         nuisance.assert_unharmed()
