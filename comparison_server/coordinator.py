@@ -53,6 +53,7 @@ class Member:
     counts: Counts | None = None
     sealed: Sealed | None = None
     collected: bool = False
+    knows: bool = False  # it has said that it knows that
     gone_since: float | None = None
     heard: float = 0.0  # when it last said something
     lost: bool = False
@@ -205,6 +206,8 @@ class Coordinator:
     def on_report(self, name: str, report: ControlReport, now: float) -> None:
         """A session says something."""
         member = self.members.get(name)
+        if member is not None and type(report) is Counts and report.run == self.run:
+            member.knows = member.knows or report.phase == session.COLLECTED
         if member is None or report.run != self.run or self.phase in (IDLE, DONE):
             self._on_other_run(name, report)
             return
@@ -238,6 +241,14 @@ class Coordinator:
         self.outbox.append((name, Collected(self.run)))
         self.moved = now
         self._advance(now)
+
+    def unaware(self) -> list[str]:
+        """Sessions that are here and have not said that they know that their logs are."""
+        return [
+            name
+            for name, member in self.members.items()
+            if member.collected and not member.knows and name in self.present
+        ]
 
     def lose(self, name: str, sentence: str, now: float) -> None:
         """Nothing more is to be expected from this session, because of what the sentence says."""

@@ -17,6 +17,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,7 @@ LONGEST_NAME = 64
 POLL_S = 0.05
 HEARTBEAT_S = 2.0  # until the group manager says otherwise
 MANAGER_SILENT_S = 10.0  # who has not answered for so long is dialled anew
+KNOWN_S = 2.0  # after the logs have come, for their peers to say that they know
 WRAP_UP_S = 10.0  # after Ctrl-C, for what is still to be collected
 
 
@@ -208,6 +210,10 @@ class Service:
         """What may keep peers from being here: they do not learn of this server, or were turned away."""
         return [why for why in (self._manager.trouble, self._board.trouble) if why]
 
+    def give_way(self, who: str, operator: str) -> None:
+        """Lead no more: it was heard that these follow somebody who came later."""
+        self._follows = f"{who} follows {operator}, who came later; a run that goes on is led and kept there"
+
     def poll(self, timeout_s: float = POLL_S) -> None:
         """Serve everybody, for about this long or until something has happened."""
         self._send_commands()
@@ -319,9 +325,17 @@ class Service:
                     self.carrier.forget(run)
                 outcome = self._outcome(folder)
                 self._collection = None
+            self._have_them_know()
         if interrupts.came:
             raise Interrupted(outcome)
         return outcome
+
+    def _have_them_know(self) -> None:
+        """That their logs are here, before this server may end: else the next one would take up the same run again."""
+        until = monotonic() + KNOWN_S
+        with suppress(RunError):  # somebody else leads; the next poll says so again
+            while self.coordinator.unaware() and monotonic() < until:
+                self.poll()
 
     def interrupt(self) -> None:
         """Close the present run as Ctrl-C does, for somebody who is elsewhere."""
@@ -332,7 +346,7 @@ class Service:
         if name in self.coordinator.members:
             self.coordinator.lose(name, sentence, monotonic())
 
-    def end_all(self, timeout_s: float = 10.0) -> list[str]:
+    def end_all(self, timeout_s: float = 20.0) -> list[str]:
         """Tell every peer to end, and wait until they have; who has not."""
         for seat in list(self._seats.values()):
             self._board.send(seat.connection, to_message(Stop("the comparison server ends everything")))
@@ -394,7 +408,7 @@ class Service:
             raise WireError("control", "a peer begins with Hello")
         now, coordinator = monotonic(), self.coordinator
         if type(report) is Leaves:
-            self._follows = f"{name} follows {report.operator} from now on"
+            self.give_way(name, report.operator)
             return
         if type(report) is not Chunk:
             coordinator.on_report(name, report, now)

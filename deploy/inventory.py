@@ -155,14 +155,15 @@ class Inventory:
         """Those that play peers, and the one that the services run on."""
         return tuple(host for host in self.hosts if host.peers or host.name == self.control_host)
 
-    def of_group(self, name: str) -> tuple[Host, ...]:
-        """The hosts of a group; a host's own name stands for that host alone."""
-        if name in self.groups:
-            return tuple(host for host in self.hosts if host.name in self.groups[name])
+    def of_group(self, said: str) -> tuple[Host, ...]:
+        """The hosts of a group, or of several with commas between; a host's own name stands for that host alone."""
         names = [host.name for host in self.hosts]
-        if name not in names:
-            raise SettingsError(unknown("group or host", name, [*self.groups, *names]))
-        return (self.host(name),)
+        chosen: set[str] = set()
+        for name in map(str.strip, said.split(",")):
+            if name not in self.groups and name not in names:
+                raise SettingsError(unknown("group or host", name, [*self.groups, *names]))
+            chosen.update(self.groups.get(name, (name,)))
+        return tuple(host for host in self.hosts if host.name in chosen)
 
     def jump_of(self, host: Host) -> Host | None:
         """The host that the way to this one leads through; one from elsewhere plays no peers."""

@@ -34,7 +34,7 @@ INVENTORY = "lab.yml"
 MOST_DIGITS = 18  # of a number that an option says
 INVENTORY_HELP = {
     "inventory": f"the hosts: YAML, or a configuration file of OpenSSH ({INVENTORY})",
-    "group": "only this group of hosts, or this host",
+    "group": "only these groups or hosts, with commas between",
 }
 
 
@@ -107,7 +107,7 @@ def deploy(context: Any, inventory: str = INVENTORY, group: str = "", key: str =
     help=INVENTORY_HELP
     | {
         "scenario": "a standard scenario or a YAML file: the workload and the settings of a run (100 messages each)",
-        "ordering": "NAME[:VARIANT],... or all or all:variants",
+        "ordering": "NAME[:VARIANT],... or all or all:variants (lamport_all_ack, or what the scenario says)",
         "messages": "messages that each peer multicasts; if it is not given, it is asked, and again after each run",
         "repeat": "play each ordering so often, each time with its own chance (1)",
         "seed": "the same seed, the same chance",
@@ -144,6 +144,7 @@ def run(
     chosen = override(
         load(scenario) if scenario else Scenario(name=lab.lab),
         set or (),
+        peers=sum(host.peers for host in lab.hosts) or None,
         ordering=ordering or None,
         messages=count,
         seed=_whole(seed, "--seed") if seed else None,
@@ -186,7 +187,7 @@ def status(context: Any, inventory: str = INVENTORY, group: str = "") -> int:
         free = f"{found['disk_free'] / 2**30:.1f} GiB free, Python {found['python']}"
         return "; ".join([*words, free])
 
-    return _on_hosts(inventory, group, look)
+    return _on_hosts(inventory, group, look, in_order=True)
 
 
 @of_the_lab(help=INVENTORY_HELP | {"lines": "how many of each peer (20)"})
@@ -203,7 +204,7 @@ def logs(context: Any, inventory: str = INVENTORY, group: str = "", lines: str =
         told = [f"\n  {line}" for said in (done["services"], done["said"]) for each in said.values() for line in each]
         return "".join(told) or "nothing was said there"
 
-    return _on_hosts(inventory, group, ask)
+    return _on_hosts(inventory, group, ask, in_order=True)
 
 
 @of_the_lab(help=INVENTORY_HELP | {"out": "where run folders are made (runs)", "key": "the lab's key (the hosts' own)"})
@@ -274,8 +275,13 @@ def _inventory(path: str, group: str) -> Inventory:
     return replace(lab, hosts=tuple(host if host in chosen else replace(host, peers=0) for host in lab.hosts))
 
 
-def _on_hosts(inventory: str, group: str, job: Callable[[Remote], str], bundle: Bundle | None = None) -> int:
-    """The job on each host at once; a line for each as soon as it is done. How many must succeed, the policy says."""
+def _on_hosts(
+    inventory: str, group: str, job: Callable[[Remote], str], bundle: Bundle | None = None, in_order: bool = False
+) -> int:
+    """The job on each host at once; a line for each as soon as it is done, or, in order, when all are.
+
+    How many must succeed, the policy says.
+    """
     lab = _inventory(inventory, group)
     hosts = [host for host in lab.in_use() if not group or host in lab.of_group(group)]
     remotes = remotes_of(lab, bundle or make_bundle(), known_hosts_of(Path(inventory)), hosts=hosts)
@@ -286,7 +292,9 @@ def _on_hosts(inventory: str, group: str, job: Callable[[Remote], str], bundle: 
         sentence = f"FAILED: {getattr(result, 'sentence', result)}" if failed else result
         announce(f"{name:<{width}}  {sentence}")
 
-    results = on_each(remotes, job, lab.deadline_s, told)
+    results = on_each(remotes, job, lab.deadline_s, None if in_order else told)
+    for name, result in results.items() if in_order else ():
+        told(name, result)
     for remote in remotes:
         remote.stop()
     return _judged(lab, [name for name, result in results.items() if isinstance(result, LabError)], len(results))

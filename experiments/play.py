@@ -7,9 +7,12 @@ The worlds differ only in who performs the effects; what they leave is alike.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from typing import Any
 from comparison_server import replicas
 from comparison_server.coordinator import Found
 from comparison_server.evidence import EvidenceError
-from comparison_server.run_folder import load_run
+from comparison_server.run_folder import PARTIAL, load_run
 from comparison_server.service import Interrupted, Outcome
 from comparison_server.verdict import Verdict, judge, without_an_end
 from experiments.run_folder import commit, fresh_folder, mark_complete, run_folder_name, write_scenario
@@ -75,6 +78,8 @@ class Played:
         return {**self.verdict.as_dict(), **about, "error": error, "remarks": self.remarks}
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 # Plays a planned run into a folder: how it ended, and its measures by peer.
 World = Callable[[Planned, Path], "Ended"]
 
@@ -111,19 +116,41 @@ def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
     for planned in runs:
         folder = fresh_folder(out, run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat))
         clock = "own" if planned.world == "cloud" else "shared"  # the other worlds are on one machine
-        write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
-        try:
-            how = world(planned, folder)
-        except Interrupted as stopped:
+        with in_use(folder), _room_asked_for(planned, folder):
+            write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
             try:
-                what_there_is = conclude(planned, folder, ended(stopped.outcome))
-            except (RunError, EvidenceError):
-                raise stopped from None  # before there was anything to be judged
-            yield what_there_is
+                how = world(planned, folder)
+            except Interrupted as stopped:
+                try:
+                    what_there_is = conclude(planned, folder, ended(stopped.outcome))
+                except (RunError, EvidenceError):
+                    raise stopped from None  # before there was anything to be judged
+                yield what_there_is
+                raise
+            except KeyboardInterrupt:
+                rest = "; `fab collect` brings the rest of it" if planned.world == "cloud" else ""
+                raise KeyboardInterrupt(f"what there is of the run is in {folder}{rest}") from None
+            yield conclude(planned, folder, how)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """A folder whose run has not come to its end is one process's only; BlockingIOError if it is another's."""
+    with open(folder / PARTIAL, "r+") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@contextmanager
+def _room_asked_for(planned: Planned, folder: Path) -> Iterator[None]:
+    """A full disk ends the run that is written there, in a sentence that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
             raise
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"what there is of the run is in {folder}") from None
-        yield conclude(planned, folder, how)
+        then = "`fab collect` brings what is still on the hosts" if planned.world == "cloud" else "run it again"
+        raise RunError("write", [], f"{folder} cannot be written: {error.strerror}; make room, then {then}") from None
 
 
 def conclude(planned: Planned, folder: Path, how: Ended) -> Played:
@@ -140,8 +167,9 @@ def conclude(planned: Planned, folder: Path, how: Ended) -> Played:
     if how.error is not None:
         without_an_end(verdict)
     delivered = sum(len(log.ids) for log in evidence.logs)
-    measures = {"totals": totals(how.measures.get("peers", {}), delivered), **how.measures}
-    if compared := replicas.compare(evidence, planned.settings, how.measures.get("peers", {})):
+    counted = how.measures.get("peers") or {}
+    measures = {"totals": totals(counted, delivered), **how.measures}
+    if compared := replicas.compare(evidence, planned.settings, counted):
         verdict.replicas = compared.summary
         measures["replicas"] = compared.details
     played = Played(planned, folder, verdict, how.error, measures, how.remarks)
@@ -194,12 +222,15 @@ def planned_as(found: Found) -> Planned:
 
 
 def totals(peers: dict[str, dict[str, Any]], delivered: int) -> dict[str, Any]:
-    """What the run cost, in all and for each of the messages delivered anywhere."""
-    counted = {
-        what: sum(row[what] for row in peers.values() if fits(row.get(what), int))
-        for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
+    """What the run cost, in all and for each of the messages delivered anywhere; None where nobody counted."""
+    counted: dict[str, int | None] = {}
+    for what in ("datagrams_sent", "packets_sent", "bytes_sent", "resent"):
+        amounts = [row[what] for row in peers.values() if fits(row.get(what), int)]
+        counted[what] = sum(amounts) if amounts else None
+    per = {
+        f"{what}_per_delivery": None if amount is None or not delivered else amount / delivered
+        for what, amount in counted.items()
     }
-    per = {f"{what}_per_delivery": amount / delivered if delivered else None for what, amount in counted.items()}
     return {**counted, **per}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +15,26 @@ from rich.table import Table
 from comparison_server import face
 from deploy.rehearsal.cloud import Rehearsal, RehearsalError, remove
 from deploy.rehearsal.plan import HostPlan, Plan, Weather
+from deploy.rehearsal.router import WHAT
 from experiments.planet import load_planet
 from experiments.validation import validated
-from experiments.yaml_files import parse, read, shown
+from experiments.yaml_files import parse, read, shown, unknown
 from peer.core.errors import BAD_SETTINGS, HELD, SettingsError
 
 FOLDER = Path(".lab/rehearsal")
 PLANET, REGIONS = "aws-2020-06-05", ("eu-central-1", "eu-west-2", "ap-southeast-1")  # 7, 85 and 89 ms one way
 HOSTS, LOSS = 6, 0.01
+
+FAULTS = {  # and what each needs
+    **dict.fromkeys(("kill", "boot", "pause", "resume", "rekey"), ("host",)),
+    **dict.fromkeys(("block", "unblock"), ("source", "target")),
+    "partition": ("groups",), "heal": (), "network": (), "clock": ("host", "offset_s"), "disk": ("host", "free_kb"),
+}  # fmt: skip
+MAY_HAVE = {
+    **dict.fromkeys(("block", "unblock"), ("what",)),
+    "network": ("regions", *(each.name for each in fields(Weather))),
+}
+TEXTS, LISTS, NUMBERS = ("host", "source", "target", "what"), ("groups", "regions"), (int, float)
 
 rehearsal = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -116,24 +128,28 @@ def status(
 
 @rehearsal.command()
 def fault(
-    what: Annotated[str, typer.Argument(metavar="FAULT", help="kill, boot, pause, resume, block, heal, network, ...")],
+    what: Annotated[str, typer.Argument(metavar="FAULT", help=", ".join(FAULTS))],
     details: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="what it needs")] = None,
     folder: FolderOption = FOLDER,
 ) -> int:
     """Make something go wrong in the cloud, or mend it.
 
     kill host=h4 and boot host=h4; pause host=h1 and resume host=h1; block source=h0 target=h3 what=udp and unblock (the
-    same); partition groups=[[h0],[h1,h2]]; heal; network loss=0.1; clock host=h2 offset_s=5; disk host=h1 free_kb=0;
+    same; what is any, udp, tcp, icmp or ssh);
+    partition groups=[[h0],[h1,h2]]; heal; network loss=0.1; clock host=h2 offset_s=5; disk host=h1 free_kb=0;
     rekey host=h1. The operator's machine is the host called operator.
 
     Example: python -m experiments rehearsal fault block source=h0 target=h3 what=udp
     """
-    given = {}
+    if what not in FAULTS:
+        raise SettingsError(unknown("fault", what, FAULTS))
+    given: dict[str, Any] = {}
     for detail in details or ():
         name, equals, value = detail.partition("=")
         if not equals:
             raise SettingsError(f"expected NAME=VALUE, found {detail!r}", path="fault")
         given[name] = parse(value, path=name)
+    _check_details(what, given)
     Rehearsal.at(folder).control(what, **given)
     print(f"done: {what} {' '.join(details or ())}".rstrip())
     return HELD
@@ -198,6 +214,21 @@ def _delays(written: Written, file: str) -> tuple[tuple[float, ...], ...]:
         return found
 
     return tuple(tuple(delay(a, b) for b in regions) for a in regions)
+
+
+def _check_details(fault: str, given: dict[str, Any]) -> None:
+    """SettingsError if these are not what a fault needs."""
+    needed, known = FAULTS[fault], (*FAULTS[fault], *MAY_HAVE.get(fault, ()))
+    if set(needed) - set(given) or set(given) - set(known):
+        takes = ", ".join(f"{name}=..." if name in needed else f"[{name}=...]" for name in known) or "nothing"
+        raise SettingsError(f"takes {takes}; found {', '.join(given) or 'nothing'}", path=f"fault {fault}")
+    for name, value in given.items():
+        usual = (list, "a list") if name in LISTS else (NUMBERS, "a number")
+        kinds, words = (str, "a name") if name in TEXTS else usual
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise SettingsError(f"expected {words}, found {shown(value)}", path=f"fault {fault}: {name}")
+    if given.get("what", "any") not in WHAT:
+        raise SettingsError(unknown("kind of packets", given["what"], WHAT), path=f"fault {fault}: what")
 
 
 def _tell(found: dict[str, Any]) -> None:

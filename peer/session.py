@@ -89,6 +89,7 @@ class Session:
             return [self._tell(Described(self.run, told.me, told.settings, told.header)), self._tell(self.counts())]
         if kind is Collected and self.phase == CLOSED:
             self.phase = COLLECTED
+            return [self._tell(self.counts())]
         return []
 
     def on_news(self, news: Any) -> list[Effect]:

@@ -11,6 +11,7 @@ whoever comes next, with the same inventory, finds what they play and can lead i
 from __future__ import annotations
 
 import getpass
+import os
 import secrets
 import socket
 import threading
@@ -249,7 +250,7 @@ class CloudCluster:
         self.service = Service(LOOPBACK, key, manager=manager, group=group, lost_s=lost_s, carrier=carrier)
         self._control = {
             "attached": secrets.token_hex(8),
-            "operator": f"{operator()} since {clock_time()}",
+            "operator": operator(),
             "since": max([time(), *(look.since + 1e-3 for look in seen.values())]),
         }
         return {"manager": manager, "server": self.service.endpoint}
@@ -391,17 +392,13 @@ def remotes_of(
 
 
 def operator() -> str:
-    """Who sits here."""
+    """Who sits here, at which terminal, since when."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "somebody"
-    return f"{user}@{socket.gethostname()}"
-
-
-def clock_time() -> str:
-    """Now, as the person here reads it."""
-    return datetime.now().astimezone().strftime("%H:%M %Z")
+    now = datetime.now().astimezone().strftime("%H:%M %Z")
+    return f"{user}@{socket.gethostname()} (process {os.getpid()}) since {now}"
 
 
 def known_hosts_of(inventory: Path) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from comparison_server.coordinator import Found
 from comparison_server.delivery_log import NAMES
 from comparison_server.desk import HOME
 from comparison_server.prompt import named
-from comparison_server.run_folder import load_run
+from comparison_server.run_folder import PARTIAL, load_run
 from deploy.bundle import make_bundle
 from deploy.each import on_each
 from deploy.host_error import HostError
@@ -23,7 +25,8 @@ from experiments.cloud.cluster import Say, remotes_of
 from experiments.cloud.direct import cluster_of
 from experiments.cloud.fetching import hash_of, in_pieces
 from experiments.cloud.run import Lead, Wanted
-from experiments.play import Ended, Planned, Played, planned_as, play
+from experiments.play import Ended, Planned, Played, in_use, planned_as, play
+from experiments.run_folder import is_complete
 from experiments.scenario import load
 from experiments.telling import tell
 from peer.core.errors import HELD, UNFINISHED, LabError, RunError
@@ -33,6 +36,7 @@ from peer.drivers.program import say as say_error
 from peer.stacks import promised
 
 COLLECT = "collect"
+PART = ".part"  # so a log is named until it is whole
 
 
 @dataclass
@@ -74,13 +78,18 @@ def collect(inventory: Inventory, out: Path, *, key: Path | None, known_hosts: P
         _tell_hosts(remotes, seen, known)
         if seen.failed:
             say(inventory.judged(seen.failed, len(remotes))[1])
-        played = [_fetched(run, logs, out) for run, logs in runs.items() if run not in known]
+        fetched = {run: _fetched(run, logs, out) for run, logs in runs.items() if run not in known}
     finally:
         for remote in remotes:
             remote.stop()
-    if played:
-        tell(played)
-    return max([code, *(run.exit_code for run in played)])
+    if fetched:
+        tell(list(fetched.values()))
+    for run, folder in {**known, **{run: played.folder for run, played in fetched.items()}}.items():
+        if is_complete(folder):
+            _remove_parts(run, folder, out)
+    if seen.living:
+        print(f"Peers live on: {named(sorted(seen.living))}; `fab stop` ends them.", flush=True)
+    return max([code, *(played.exit_code for played in fetched.values())])
 
 
 def _look(remotes: list[Remote], deadline_s: float) -> Seen:
@@ -149,7 +158,47 @@ def _kept_runs(out: Path) -> dict[str, dict[Path, set[str]]]:
 def _folder_of(logs: list[Log], folders: dict[Path, set[str]]) -> Path | None:
     """One that holds all that the hosts have of a run: whoever led it may have been killed while collecting it."""
     wanted = {log.peer for log in logs}
-    return next((folder for folder, held in folders.items() if wanted <= held), None)
+    judged = [folder for folder, held in folders.items() if wanted <= held and (folder / "verdict.json").exists()]
+    return max(judged, key=is_complete, default=None)
+
+
+def _remove_parts(run: str, whole: Path, out: Path) -> None:
+    """Folders in which somebody began to collect a run are not needed any more once all of it is in another."""
+    for folder in sorted(mark.parent for mark in out.glob(f"*/{PARTIAL}")):
+        try:
+            with in_use(folder):
+                if not _adds_nothing(folder, run, whole):
+                    continue
+                for file in sorted(folder.iterdir(), key=lambda file: file.name == PARTIAL):  # the mark goes last
+                    file.unlink()
+                folder.rmdir()
+        except OSError:
+            continue  # somebody is still at it, or it is not ours to remove
+        print(f"Run {run} is whole in {whole}: {folder}, which held a part of it, is removed.", flush=True)
+
+
+def _adds_nothing(folder: Path, run: str, whole: Path) -> bool:
+    """Whether it is known to be of this run, and each of its files is in the other folder, as it is here."""
+    files = [file for file in folder.iterdir() if file.name not in (PARTIAL, "scenario.json")]
+    return _runs_of(files) == {run} and all(_is_in(whole, file) for file in files)
+
+
+def _runs_of(files: Iterable[Path]) -> set[str]:
+    """What their headers tell, of those that have one."""
+    runs = set()
+    for file in files:
+        try:
+            runs.add(str(read_header(file)[0]["run"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return runs
+
+
+def _is_in(whole: Path, file: Path) -> bool:
+    if file.suffix == PART:
+        return (whole / file.stem).exists()
+    is_empty = file.stat().st_size == 0  # as a full disk leaves it
+    return is_empty or ((whole / file.name).exists() and filecmp.cmp(file, whole / file.name, shallow=False))
 
 
 def _fetched(run: str, logs: list[Log], out: Path) -> Played:
@@ -166,10 +215,12 @@ def _fetched(run: str, logs: list[Log], out: Path) -> Played:
         def world(planned: Planned, folder: Path) -> Ended:
             for (peer, kind), file in files.items():
                 if peer in settings.members:
-                    (folder / NAMES[kind].format(settings.members.index(peer))).write_bytes(file.read_bytes())
+                    log = folder / NAMES[kind].format(settings.members.index(peer))
+                    log.with_name(log.name + PART).write_bytes(file.read_bytes())
+                    log.with_name(log.name + PART).replace(log)
             missing = [name for name in settings.members if (name, "trace") not in files]
             words = f"the logs of {named(missing)} are not to be had" if missing else _not_its_end(settings, folder)
-            return Ended(RunError(COLLECT, missing, words) if words else None, {"peers": {}})
+            return Ended(RunError(COLLECT, missing, words) if words else None, {"peers": None})
 
         return next(play([planned], world, out))
 

@@ -12,7 +12,7 @@ from comparison_server.prompt import named
 from deploy.host_error import HostError
 from deploy.inventory import Inventory
 from deploy.remote import Remote
-from experiments.cloud.cluster import SOON_S, CloudCluster, Look, clock_time, operator
+from experiments.cloud.cluster import SOON_S, CloudCluster, Look, operator
 from experiments.cloud.distant import Distant
 from peer.core.errors import LabError
 
@@ -45,7 +45,7 @@ class DirectCluster(CloudCluster):
 
     def _open(self, key: bytes, seen: dict[str, Look]) -> dict[str, tuple[str, int]]:
         host, inventory = self._at.host, self.inventory
-        me = {"id": secrets.token_hex(8), "name": f"{operator()} since {clock_time()}"}
+        me = {"id": secrets.token_hex(8), "name": operator()}
         self.service = Distant(self._at, me, inventory.lost_s)
         look = seen[host.name]
         if self._start_peers and _is_open(look) and look.deployed != self._bundle.digest:
@@ -61,9 +61,7 @@ class DirectCluster(CloudCluster):
             "server": [host.advertise, server],
         }
         # Whoever comes leads by the same collector: for the peers nothing changes.
-        there = look.control
-        is_same = there.get("direct") == host.name and there == self._as_told(self._at, {**there, **control})
-        attached = there["attached"] if is_same else secrets.token_hex(8)
+        attached = f"{host.name} {host.advertise}:{manager}:{server}"
         since = max([time(), *(look.since + 1e-3 for look in seen.values())])
         self._control = {**control, "attached": attached, "since": since}
         return {}

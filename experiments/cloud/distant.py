@@ -126,6 +126,9 @@ class Distant:
             word = {"do": LOSE, "run": run, "name": name, "sentence": sentence}
             threading.Thread(target=self._try_to_say, args=(word,), daemon=True).start()
 
+    def give_way(self, host: str, operator: str) -> None:
+        """The control host leads, whoever orders; if others lead now, that shows in what becomes of a run."""
+
     def end_all(self, timeout_s: float) -> list[str]:
         """Have the peers and the services end once nothing is left to be led; who has not ended in time.
 

@@ -45,7 +45,7 @@ class Keeper:
                 pause_s = SHORTEST_PAUSE_S
                 self._ask_about_the_missing()
             except HostError as error:
-                if error.kind == "attached":  # the peers say so too, to the service
+                if error.kind == "attached" and self._finds_that_others_lead():
                     return
                 self._ending.wait(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -69,14 +69,31 @@ class Keeper:
         overdue = [name for name in missing if now - self._away[name] > AWAY_S and name not in self.deaths]
         if overdue:
             self._away |= dict.fromkeys(overdue, now)
-            peers = self._remote.ask("status", timeout_s=ASK_S)["peers"]
+            status = self._remote.ask("status", timeout_s=ASK_S)
+            if self._gives_way(status["control"]):
+                return
             for name in overdue:
-                known = peers.get(name)
+                known = status["peers"].get(name)
                 if known is None:
                     self.deaths[name] = f"{name} is not there any more: the lab was cleaned away on its host"
                 elif known["pid"] is None:
                     said = f" (it said last: {known['said']})" if known["said"] else ""
                     self.deaths[name] = f"{name} has ended{said}"
+
+
+    def _finds_that_others_lead(self) -> bool:
+        try:
+            return self._gives_way(self._remote.ask("status", timeout_s=ASK_S)["control"])
+        except HostError:
+            return False  # that it cannot be asked now; it will be again
+
+    def _gives_way(self, control: dict[str, Any]) -> bool:
+        """If the peers there were told to follow somebody else: they may never have come here to say so."""
+        if control.get("attached") in (None, self._control["attached"]):
+            return False
+        self._service.give_way(self._remote.name, str(control.get("operator")))
+        self._ending.set()
+        return True
 
 
 def told(remote: Remote, targets: dict[str, tuple[str, int]], control: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,9 @@ class Leading(Protocol):
     def lose(self, name: str, sentence: str) -> None:
         """Do not wait for this peer in the present run: it is known to be gone."""
 
+    def give_way(self, host: str, operator: str) -> None:
+        """Peers of this host were told to follow somebody who came later; they may never have been connected here."""
+
     def end_all(self, timeout_s: float = ...) -> list[str]:
         """Have every peer end; who has not in time."""
 

@@ -86,6 +86,9 @@ class Contact:
         """From now on it is there."""
         if endpoint != self.endpoint:
             self.endpoint, self._next_try = endpoint, 0.0
+            if self._dialling is not None:
+                self._dialling.close()
+                self._dialling = None
             if self.connection is not None:
                 self.connection.close("it is somewhere else now")
 

@@ -118,6 +118,17 @@ def test_a_run_goes_through_its_phases_and_everybody_is_told():
     assert led.phase == DONE and led.coordinator.complete and led.error is None
 
 
+def test_a_run_is_over_for_a_session_when_it_says_that_it_knows():
+    led = Led().to(DONE)
+    assert led.coordinator.unaware() == ["p0", "p1", "p2"]
+    led.report(Counts, "p0", phase="collected")
+    led.report(Counts, "p1", phase="closed")
+    led.report(Counts, "p2", phase="collected", run="another")
+    assert led.coordinator.unaware() == ["p1", "p2"]
+    led.coordinator.left("p2", led.now)
+    assert led.coordinator.unaware() == ["p1"], "who is gone is not waited for"
+
+
 def test_a_quick_peer_may_be_drained_before_others_have_sent_everything():
     led = Led().to(SEND)
     led.counts("p0", "p1", ended=True, drained=True)

@@ -404,7 +404,7 @@ def test_operator_killed_and_attached_again(bench):
     operator = bench.operator()
     killed_in_the_middle(bench, operator, 200)
     status = operator.fab("status")
-    led = r"live, led by ana@\S+ since \d\d:\d\d.*, to whom there is no way from there just now; "
+    led = r"live, led by ana@\S+ \(process \d+\) since \d\d:\d\d.*, to whom there is no way from there just now; "
     assert all(re.match(f"{host} {led}", status.line_of(host)) for host in HOSTS), str(status)
     said = operator.fab("collect")
     assert said.code == 0, str(said)
@@ -471,6 +471,9 @@ def test_operator_killed_while_collecting(bench, peers):
     assert said.code == 0, str(said)
     ((folder, verdict),) = kept(operator).items()
     is_whole(verdict, 10_000)
+    assert f"is whole in runs/{folder}: runs/{first.name}, which held a part of it, is removed." in said.out
+    assert [left.name for left in (operator.home / "runs").iterdir()] == [folder]
+    assert ("`fab stop` ends them" in said.out) == (peers == "live")
     collected_once(bench, operator, f"runs/{folder}")
 
 
@@ -486,7 +489,8 @@ def test_of_two_operators_the_later_one_leads(bench, task):
         with bench.running(bob, task, *(playing(5) if task == "run" else ())) as second:
             said = ended(first)
             assert said.code == 3, str(said)
-            assert re.search(r"this comparison server leads no more: h\d follows bob@\S+ since \d\d:\d\d", said.err)
+            led = r"this comparison server leads no more: h\d follows bob@\S+ \(process \d+\) since \d\d:\d\d"
+            assert re.search(led, said.err), str(said)
             assert all(bench.peers(host) for host in HOSTS), "the first one ends nothing that is not its own any more"
             other = ended(second)
     assert other.code == 0, str(other)
@@ -510,7 +514,7 @@ def test_two_operators_who_begin_at_the_same_moment(bench):
     won, lost = sorted(both, key=lambda said: said.code)
     is_whole(runs_of(won)[-1], 30)
     winner = "ana" if won is both[0] else "bob"
-    assert re.search(rf"{winner}@\S+ since \d\d:\d\d", lost.err), str(lost)
+    assert re.search(rf"{winner}@\S+ \(process \d+\) since \d\d:\d\d", lost.err), str(lost)
     bench.nothing_runs()
 
 

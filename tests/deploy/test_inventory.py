@@ -72,6 +72,7 @@ def test_groups_and_single_hosts(written):
     inventory = load_inventory(written(EXAMPLE))
     assert [host.name for host in inventory.of_group("far")] == ["tokyo", "sydney"]
     assert [host.name for host in inventory.of_group("sydney")] == ["sydney"]
+    assert [host.name for host in inventory.of_group("far, frankfurt")] == ["frankfurt", "tokyo", "sydney"]
     with pytest.raises(SettingsError, match="unknown group or host qqq; known are far, frankfurt, tokyo, sydney"):
         inventory.of_group("qqq")
     with pytest.raises(SettingsError, match="unknown host syd; did you mean sydney[?]"):

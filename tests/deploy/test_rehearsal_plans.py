@@ -67,3 +67,19 @@ def test_help_names_the_commands(capsys):
     assert face.run(rehearsal, []) == 2
     said = capsys.readouterr().err
     assert all(name in said for name in ("up", "down", "status", "exec"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        (["blok"], "unknown fault blok; did you mean block?"),
+        (["kill"], "fault kill: takes host=...; found nothing"),
+        (["heal", "host=h1"], "fault heal: takes nothing; found host"),
+        (["network", "loss=much"], "fault network: loss: expected a number, found much"),
+        (["block", "source=h0", "target=h1", "what=http"], "unknown kind of packets http"),
+    ],
+)
+def test_a_wrong_fault_is_refused_in_one_sentence(capsys, fault, problem):
+    assert face.run(rehearsal, ["fault", *fault]) == 2
+    said = capsys.readouterr().err
+    assert problem in said and said.count("\n") == 1

@@ -52,6 +52,7 @@ def test_several_runs_in_a_row_by_the_same_processes(tmp_path):
             folder = tmp_path / str(number)
             settings, outcome = play(cluster, folder, ordering)
             assert outcome.error is None and outcome.complete, outcome.error
+            assert cluster.service.coordinator.unaware() == [], "else another server would take up the same run again"
             verdict = judge(load_run(folder), promised(settings))
             assert verdict.violated() == [] and verdict.rounds.rounds == 3 * 20
             assert ordering == "unordered" or verdict.rounds.out_of_order == 0

@@ -42,7 +42,7 @@ HONEST = ("p0", "p1", "p2")
 MEMBERS = (*HONEST, "mallory")
 BATCH = 24  # cases between two looks at the honest side of Mallory's life
 LAST = 40  # things said that are told after a failure
-END_S = 90.0  # for all runs of one kind, per hundred thousand cases
+END_S = 300.0  # for all runs of one kind, per hundred thousand cases
 # What a process may have grown by. What comes without a right tag is never kept: 4 MB are what the allocator and the
 # logs of a dozen runs make of it. What comes with one is kept within a run at most, a kilobyte a case. This process,
 # which holds the comparison server, also makes all that is said and judges a hundred runs.

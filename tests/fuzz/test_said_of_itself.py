@@ -26,9 +26,9 @@ def test_standstills_that_cannot_be_read_are_left_out():
 def test_measures_that_are_no_numbers_are_not_added_up():
     peers = {"p0": {"datagrams_sent": 5, "resent": 1}, "p1": {"datagrams_sent": "many", "resent": [1]}}
     assert totals(peers, 5) == {
-        "datagrams_sent": 5, "packets_sent": 0, "bytes_sent": 0, "resent": 1,
-        "datagrams_sent_per_delivery": 1.0, "packets_sent_per_delivery": 0.0,
-        "bytes_sent_per_delivery": 0.0, "resent_per_delivery": 0.2,
+        "datagrams_sent": 5, "packets_sent": None, "bytes_sent": None, "resent": 1,
+        "datagrams_sent_per_delivery": 1.0, "packets_sent_per_delivery": None,
+        "bytes_sent_per_delivery": None, "resent_per_delivery": 0.2,
     }  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def test_of_two_operators_the_later_one_leads_and_the_earlier_one_is_told(operat
     second.lead()
     os.kill(process.pid, signal.SIGHUP)
     second.until(lambda: "ana" in second.service.peers)
-    with pytest.raises(RunError, match="leads no more: ana follows second@laptop since 16:31 from now on"):
+    with pytest.raises(RunError, match="leads no more: ana follows second@laptop since 16:31, who came later"):
         first.until(lambda: False)
     assert "second@laptop" in first.service.leads_no_more and not second.service.leads_no_more
 

@@ -86,6 +86,17 @@ def test_a_new_endpoint_is_tried_at_once():
     contact.close()
 
 
+def test_who_is_sent_elsewhere_while_dialling_does_not_end_up_where_it_was_going():
+    contact = Contact("server", KEY, lambda contact: None)
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        contact.redirect(first.getsockname())
+        assert list(contact.serve(time.monotonic())) == [] and not contact.open and contact.writers(), "it is dialling"
+        contact.redirect(second.getsockname())
+        serve_until(contact, lambda: contact.open)
+        assert contact.connection.socket.getpeername() == second.getsockname()
+    contact.close()
+
+
 def test_another_key_is_told_apart_from_nobody_there():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         contact = Contact("server", bytes(31) + b"x", lambda contact: contact.send({"hello": 1}))
