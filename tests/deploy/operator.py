@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from deploy.rehearsal.cloud import Rehearsal
@@ -20,6 +22,15 @@ OF_A_SLOW_MACHINE = re.compile(r"\S+( \S+)* (was without connection|stood still)
 def remarks_of(run: dict[str, Any]) -> list[str]:
     """What is remarked on a run, but for what a machine that is slow enough adds to any."""
     return [remark for remark in run["remarks"] if not OF_A_SLOW_MACHINE.fullmatch(remark)]
+
+
+def comes_to(wanted: Any, look: Callable[[], Any], timeout_s: float = 20.0) -> bool:
+    """Whether what is seen becomes what is wanted; a helper of what was asked last may still be ending on a host."""
+    until = monotonic() + timeout_s
+    while (seen := look()) != wanted:
+        assert monotonic() < until, seen
+        sleep(0.05)
+    return True
 
 
 @dataclass

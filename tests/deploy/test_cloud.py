@@ -11,7 +11,7 @@ from deploy.rehearsal.cloud import Rehearsal, lacking
 from deploy.rehearsal.plan import Weather, plain
 from experiments.planet import load_planet
 from experiments.scenario import load, override, resolve
-from tests.deploy.operator import Operator
+from tests.deploy.operator import Operator, comes_to
 
 pytestmark = [pytest.mark.long]
 if reason := lacking():
@@ -30,13 +30,16 @@ def cloud():
 
 def test_from_nothing_to_results_and_back(cloud, tmp_path):
     hosts = [host.name for host in cloud.plan.hosts]
-    before = {host: (cloud.processes(host), cloud.files(host)) for host in hosts}
+    def look():
+        return {host: (cloud.processes(host), cloud.files(host)) for host in hosts}
+
+    before = look()
     operator = Operator(cloud, tmp_path / "operator")
 
     checked = operator.fab("check")
     assert checked.code == 0, str(checked)
     assert "can run: 6 peers on 6 hosts" in checked.out
-    assert {host: (cloud.processes(host), cloud.files(host)) for host in hosts} == before, "check leaves nothing"
+    assert comes_to(before, look), "check leaves nothing"
 
     deployed = operator.fab("deploy")
     assert deployed.code == 0, str(deployed)
@@ -59,7 +62,7 @@ def test_from_nothing_to_results_and_back(cloud, tmp_path):
 
     cleaned = operator.fab("clean")
     assert cleaned.code == 0 and all("nothing of the lab is left" in cleaned.line_of(host) for host in hosts)
-    assert {host: (cloud.processes(host), cloud.files(host)) for host in hosts} == before
+    assert comes_to(before, look)
     once_more = operator.fab("clean")
     assert once_more.code == 0 and all("there was nothing" in once_more.line_of(host) for host in hosts)
 

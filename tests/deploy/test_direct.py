@@ -14,7 +14,7 @@ import yaml
 
 from deploy.rehearsal.cloud import Rehearsal, lacking
 from deploy.rehearsal.plan import HostPlan, Plan, Weather, plain
-from tests.deploy.operator import Operator, remarks_of
+from tests.deploy.operator import Operator, comes_to, remarks_of
 
 pytestmark = [pytest.mark.long]
 if reason := lacking():
@@ -44,7 +44,7 @@ def operator(cloud: Rehearsal, tmp_path: Path) -> Iterator[Operator]:
     cloud.control("heal")
     assert operator.fab("clean").code == 0
     for host in cloud.plan.hosts:
-        assert cloud.processes(host.name) == {}
+        assert comes_to({}, lambda: cloud.processes(host.name))
 
 
 def until(true: Callable[[], object], what: str) -> None:
@@ -73,13 +73,16 @@ def is_whole(folder: Path, messages: int = 150) -> bool:
 
 def test_from_nothing_to_results_and_back(cloud, tmp_path):
     hosts = [host.name for host in cloud.plan.hosts]
-    before = {host: (cloud.processes(host), cloud.files(host)) for host in hosts}
+    def look():
+        return {host: (cloud.processes(host), cloud.files(host)) for host in hosts}
+
+    before = look()
     operator = Operator(cloud, tmp_path / "operator")
 
     checked = operator.fab("check")
     assert checked.code == 0, str(checked)
     assert f"TCP to {CONTROL} in ms" in checked.out and "can run: 3 peers on 4 hosts" in checked.out
-    assert {host: (cloud.processes(host), cloud.files(host)) for host in hosts} == before, "check leaves nothing"
+    assert comes_to(before, look), "check leaves nothing"
 
     deployed = operator.fab("deploy")
     assert deployed.code == 0 and all("has a new archive, key" in deployed.line_of(host) for host in hosts)
@@ -104,7 +107,8 @@ def test_from_nothing_to_results_and_back(cloud, tmp_path):
     assert {path.name for path in folder.iterdir() if path.suffix != ".bin"} == {
         "scenario.json", "verdict.json", "measures.json", "planet.yml"
     }  # fmt: skip
-    assert all(cloud.processes(host) == {} for host in hosts), "the peers and the services have ended with it"
+    for host in hosts:
+        assert comes_to({}, lambda: cloud.processes(host)), "the peers and the services have ended with it"
 
     collected = operator.fab("collect")
     assert collected.code == 0, str(collected)
@@ -114,7 +118,7 @@ def test_from_nothing_to_results_and_back(cloud, tmp_path):
 
     cleaned = operator.fab("clean")
     assert cleaned.code == 0 and all("nothing of the lab is left" in cleaned.line_of(host) for host in hosts)
-    assert {host: (cloud.processes(host), cloud.files(host)) for host in hosts} == before
+    assert comes_to(before, look)
 
 
 def test_the_prompt_asks_again_after_each_run_and_zero_ends_everything(cloud, operator):
@@ -122,7 +126,7 @@ def test_the_prompt_asks_again_after_each_run_and_zero_ends_everything(cloud, op
     out, err = process.communicate("3\n2\n0\n", timeout=90)
     assert process.returncode == 0, out + err
     assert out.count("Messages per peer") == 3 and out.count("0 of 9") == 1 and out.count("0 of 6") == 1, out
-    assert all(cloud.processes(host.name) == {} for host in cloud.plan.hosts)
+    assert all(comes_to({}, lambda: cloud.processes(host.name)) for host in cloud.plan.hosts)
 
 
 @pytest.mark.slow
@@ -162,7 +166,7 @@ def test_a_run_that_still_goes_on_is_followed_by_who_comes_and_both_have_it(clou
     joined, own = sorted(second.home.glob("runs/*"), key=lambda folder: folder.stat().st_ctime)
     assert is_whole(joined) and is_whole(own, 5)
     for host in cloud.plan.hosts:
-        assert cloud.processes(host.name) == {}, "the second one ended them"
+        assert comes_to({}, lambda: cloud.processes(host.name)), "the second one ended them"
 
 
 @pytest.mark.slow
@@ -221,7 +225,7 @@ def test_ctrl_c_closes_the_run_and_what_there_is_of_it_is_judged(cloud, operator
     (run,) = json.loads(out)["runs"]
     assert "interrupted in phase" in run["error"]["sentence"] and not run["complete"]
     assert len(list((operator.home / run["folder"]).glob("trace-*.bin"))) == 3
-    assert all(cloud.processes(host.name) == {} for host in cloud.plan.hosts)
+    assert all(comes_to({}, lambda: cloud.processes(host.name)) for host in cloud.plan.hosts)
 
 
 @pytest.mark.slow
@@ -283,7 +287,8 @@ def test_a_host_that_is_gone_is_left_out_if_the_policy_allows_it(cloud, operator
     (run,) = json.loads(ran.out)["runs"]
     assert run["peers"] == 2 and run["complete"] and any("h2 was left out" in remark for remark in run["remarks"])
     assert refused.code == 3 and "1 of 3 hosts failed, and the policy is all: h2" in refused.err, str(refused)
-    assert all(cloud.processes(host.name) == {} for host in cloud.plan.hosts), "nothing that was started in vain stays"
+    for host in cloud.plan.hosts:
+        assert comes_to({}, lambda: cloud.processes(host.name)), "nothing that was started in vain stays"
 
 
 @pytest.mark.slow
@@ -315,4 +320,4 @@ def test_a_control_host_behind_a_nat_that_plays_a_peer_and_has_no_sftp_and_is_th
         (run,) = json.loads(ran.out)["runs"]
         assert run["complete"] and (run["rounds"], remarks_of(run)) == (40, [])
         assert operator.fab("clean").code == 0
-        assert cloud.processes("a") == cloud.processes("b") == {}
+        assert all(comes_to({}, lambda: cloud.processes(host)) for host in "ab")

@@ -27,7 +27,7 @@ from comparison_server.run_folder import load_run
 from deploy.bundle import make_bundle
 from deploy.rehearsal.cloud import Rehearsal, lacking
 from deploy.rehearsal.plan import HostPlan, Plan
-from tests.deploy.operator import ROOT, Operator, Said, remarks_of
+from tests.deploy.operator import ROOT, Operator, Said, comes_to, remarks_of
 
 if reason := lacking() or ("" if shutil.which("cc") else "clocks cannot be set apart without a C compiler"):
     pytest.skip(reason, allow_module_level=True)
@@ -185,7 +185,7 @@ def bench(cloud: Rehearsal, tmp_path: Path, bare_hosts: dict[str, Any]) -> Itera
     bench.lab(*(host for host in HOSTS if host not in ("bare", "old")))
     cleaned = bench.fab("clean")
     assert cleaned.code == 0, str(cleaned)
-    assert what_is_on(cloud) == bare_hosts
+    assert comes_to(bare_hosts, lambda: what_is_on(cloud))
 
 
 def until(reached: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
@@ -407,7 +407,7 @@ def test_a_disk_that_is_full_from_the_beginning(bench):
     assert ran.code == 3 and re.match(
         f"remark: full: {FULL}\nerror: 1 of 3 hosts failed, and the policy is all: full\n", ran.err
     )
-    assert not any(bench.cloud.processes(host) for host in "ab"), "what was started in vain is ended"
+    assert all(comes_to({}, lambda: bench.cloud.processes(host)) for host in "ab"), "what was started in vain is ended"
     bench.lab("a", "b", "full", policy={"at_least": 2})
     (run,) = bench.played()
     run.is_complete("a", "b")
@@ -661,7 +661,7 @@ def test_thirty_hosts_behind_one_whose_door_is_full(tmp_path):
         cleaned = operator.fab("clean")
         assert cleaned.code == 0, str(cleaned)
         assert all("nothing of the lab is left" in cleaned.line_of(host) for host in ("gate", *behind))
-        assert not any(cloud.processes(host) for host in ("gate", *behind))
+        assert all(comes_to({}, lambda: cloud.processes(host)) for host in ("gate", *behind))
 
 
 def fill(address: str, held: ExitStack) -> None:

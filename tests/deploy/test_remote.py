@@ -24,6 +24,7 @@ from deploy.bundle import Bundle, make_bundle
 from deploy.each import on_each
 from deploy.host_error import HostError
 from deploy.remote import Remote
+from tests.deploy.operator import comes_to
 from tests.deploy.sshd import USUAL_PATH, Sshd, make_key
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -159,10 +160,7 @@ def test_point_2_and_3_peers_outlast_the_session(servers, tmp_path, connect):
     assert remote.ask("start", group="g", peers=peers, control=CONTROL)["started"] == ["a", "b"]
     pids = [peer["pid"] for peer in remote.ask("status")["peers"].values()]
     remote.close()
-    until = time.monotonic() + SOON_S
-    while sshd.sessions():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    assert comes_to([], sshd.sessions)
     for pid in pids:
         os.kill(pid, 0)
     assert [peer["pid"] for peer in remote.ask("status")["peers"].values()] == pids
@@ -411,6 +409,7 @@ def test_point_9_more_at_a_time_than_one_connection_may_have(servers, tmp_path, 
 def test_point_5_a_path_that_is_cut(sshd, connect):
     """Nothing comes back and nothing is closed; what paramiko waits for without limit is ended all the same."""
     remote = connect(sshd)
+    assert comes_to([], sshd.sessions)
     remote.open()
     stopped = sshd.sessions()
     for pid in stopped:
@@ -558,7 +557,7 @@ def test_point_9_hosts_behind_one_jump_share_its_connection(sshd, connect, serve
     remotes = [connect(behind, name=f"h{number}", jump=jump) for number in range(12)]
     done = on_each(remotes, lambda remote: remote.ask("status")["python"], 60.0)
     assert all(isinstance(version, str) for version in done.values()), done
-    assert len(sshd.sessions()) == (1 if os.geteuid() == 0 else 2)
+    assert comes_to(1 if os.geteuid() == 0 else 2, lambda: len(sshd.sessions()))
 
 
 def test_a_jump_that_cannot_be_reached_is_tried_once(sshd, connect):
@@ -694,6 +693,7 @@ def test_closing_ends_what_is_carried_at_both_ends(sshd, connect):
         ended.set()
 
     remote = connect(sshd)
+    assert comes_to([], sshd.sessions)
     with listening(serve) as target:
         port = remote.forward({"server": target})["server"]
         with socket.create_connection(("127.0.0.1", port), SOON_S) as there:
@@ -729,6 +729,7 @@ def test_a_connection_that_answers_nothing_any_more_is_closed(sshd, connect, mon
         ended.set()
 
     remote = connect(sshd)
+    assert comes_to([], sshd.sessions)
     with listening(serve) as target:
         port = remote.forward({"server": target})["server"]
         with socket.create_connection(("127.0.0.1", port), SOON_S) as there:
