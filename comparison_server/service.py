@@ -425,7 +425,8 @@ class Service:
 
     def _first_fetches(self, name: str, files: dict[str, Any]) -> list[Fetch]:
         collection = self._collection
-        if self.carrier and self.carrier.bring(collection.run, name, collection.announced(name, files)):
+        logs = collection.announced(name, files)
+        if self.carrier and not collection.whole(name) and self.carrier.bring(collection.run, name, logs):
             return []
         return collection.sealed(name, files)
 

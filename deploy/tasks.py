@@ -242,13 +242,19 @@ def clean(context: Any, inventory: str = INVENTORY, group: str = "") -> int:
 
 @of_the_lab(
     positional=["file"],
-    help={"from": "aws, gcp or terraform: what wrote the file", "out": f"where to write the inventory ({INVENTORY})"},
+    help={
+        "file": "what the tool of a cloud wrote",
+        "from": "aws, gcp or terraform: whose tool that was",
+        "out": f"where to write the inventory ({INVENTORY})",
+    },
 )
 def inventory(context: Any, file: str, from_: str = "", out: str = INVENTORY) -> int:
     """Write an inventory from what a cloud's own tool tells of its machines.
 
     Example: aws ec2 describe-instances > vms.json; fab inventory --from aws vms.json
     """
+    if not from_:
+        raise SettingsError("whose tool wrote it: aws, gcp or terraform? (fab --help inventory)", path="--from")
     text = inventory_from(from_, Path(file))
     target = Path(out)
     if target.exists():

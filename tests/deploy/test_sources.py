@@ -1,6 +1,8 @@
 """Inventories of machines that exist already: from recorded outputs of the clouds' tools, and from what is none."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from deploy.inventory import Host, load_inventory
 from deploy.sources import inventory_from
 from peer.core.errors import SettingsError
 
+ROOT = Path(__file__).parents[2]
 RECORDED = Path(__file__).parent / "recorded"
 
 
@@ -198,3 +201,19 @@ def test_an_unknown_source_and_a_file_that_is_not_there(tmp_path):
     (tmp_path / "out.json").write_bytes("{}".encode("utf-16"))
     with pytest.raises(SettingsError, match="is not text in UTF-8"):
         inventory_from("aws", tmp_path / "out.json")
+
+
+def test_the_task(tmp_path):
+    fab = str(Path(sys.executable).with_name("fab"))
+
+    def said(*arguments):
+        command = [fab, "-r", str(ROOT), "inventory", str(RECORDED / "aws.json"), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    assert said() == (2, "", "error: --from: whose tool wrote it: aws, gcp or terraform? (fab --help inventory)\n")
+    code, out, err = said("--from", "aws")
+    assert (code, err) == (0, "") and out.startswith("lab.yml: 5 hosts (") and load_inventory(tmp_path / "lab.yml")
+    before = (tmp_path / "lab.yml").read_text()
+    assert said("--from", "aws") == (2, "", "error: lab.yml: is there already; name another file with --out\n")
+    assert (tmp_path / "lab.yml").read_text() == before
