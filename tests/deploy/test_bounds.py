@@ -17,6 +17,7 @@ from deploy.rehearsal.cloud import lacking
 
 ROOT = Path(__file__).parents[2]
 SHARE, MOST_S = 0.05, 0.001  # within 5 % or a millisecond, whichever is more
+CHANCES = 4  # of an ordering, on a machine that is busy with other things
 
 pytestmark = [pytest.mark.alone, pytest.mark.long]
 if reason := lacking():
@@ -47,15 +48,27 @@ def check(folder: Path, verdict: dict) -> None:
     assert off.empty, f"{verdict['ordering']}\n{off}\nthe router was late by {late}"
 
 
+def check_each(folder: Path, orderings: str, messages: int) -> None:
+    """An ordering that was too slow is played again: once in time is enough, as nothing else makes it fast."""
+    for verdict in played(folder, "--ordering", orderings, "--messages", str(messages)):
+        name = ":".join(filter(None, (verdict["ordering"], verdict.get("variant"))))
+        for chances in reversed(range(CHANCES)):
+            try:
+                check(folder, verdict)
+                break
+            except AssertionError:
+                if not chances:
+                    raise
+                (verdict,) = played(folder, "--ordering", name, "--messages", str(messages))
+
+
 def test_every_ordering_is_as_fast_as_the_distances_allow(tmp_path):
-    for verdict in played(tmp_path, "--ordering", "all", "--messages", "5"):
-        check(tmp_path, verdict)
+    check_each(tmp_path, "all", 5)
 
 
 @pytest.mark.slow
 def test_every_variant_is_as_fast_as_the_distances_allow(tmp_path):
-    for verdict in played(tmp_path, "--ordering", "all:variants", "--messages", "15"):
-        check(tmp_path, verdict)
+    check_each(tmp_path, "all:variants", 15)
 
 
 def test_another_distance_is_noticed(tmp_path):

@@ -111,7 +111,7 @@ def check_delay(measured, wanted):
     for _ in range(CHANCES):
         took = measured()
         assert min(took) >= wanted
-        if statistics.median(took) < wanted + 1.0:
+        if statistics.median(took) < 1.05 * wanted + 1.0:
             return
     raise AssertionError(f"{statistics.median(took):.2f} ms instead of {wanted:g}: {took}")
 
@@ -256,7 +256,7 @@ def test_ping_takes_as_long_as_the_plan_says(cloud):
     argv = ["ping", "-q", "-c", "5", "-i", "0.05", cloud.plan.address("b")]
     said = cloud.run(argv, capture_output=True, text=True).stdout
     least = float(said.rpartition(" = ")[2].split("/")[0])
-    assert " 0% packet loss" in said and 32 <= least < 33, said
+    assert " 0% packet loss" in said and 32 <= least < 34, said
 
 
 @pytest.mark.alone
