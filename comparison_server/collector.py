@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Any
 
 from comparison_server.coordinator import HANDSHAKE, UPLOAD, Found
+from comparison_server.delivery_log import PART
 from comparison_server.desk import LED, RESERVE_BYTES, RUN, WAITING, Desk, read, write
 from comparison_server.service import PORT, MemberProgress, Outcome, Progress, Service
 from peer.core.commands import Counts
@@ -161,7 +162,7 @@ class Collector:
         self.desk.reserve.unlink(missing_ok=True)
 
     def _drop_parts(self, run: str) -> None:
-        for part in self.desk.run(run).glob("*.part"):
+        for part in self.desk.run(run).glob(f"*{PART}"):
             part.unlink(missing_ok=True)
 
     # What is said and heard, also while a run goes on.

@@ -21,6 +21,7 @@ from peer.drivers.control import CHUNK_BYTES
 
 UPLOAD = "upload"
 HASH_BYTES = 16
+PART = ".part"  # so a log is named until it is whole
 PARTS_AHEAD = 8  # asked for and not here yet, of each peer
 MOST_TRIES = 3  # of a part, and of a whole log
 MOST_LOG_BYTES = 1 << 36  # more is announced by nobody who means it
@@ -79,7 +80,7 @@ class DeliveryLog:
 
     @property
     def partial_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".part")
+        return self.path.with_name(self.path.name + PART)
 
     def close(self) -> None:
         """Write out what is here."""

@@ -11,9 +11,9 @@ from paramiko import AuthenticationException, BadAuthenticationType, BadHostKeyE
 from paramiko.sftp import SFTPError
 from paramiko.ssh_exception import IncompatiblePeer, NoValidConnectionsError
 
+from deploy.agent.place import FULL
 from peer.core.errors import LabError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 ADMINISTRATIVELY_PROHIBITED = 1  # why a channel was not opened, in the words of RFC 4254
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import signal
 import socket
@@ -15,7 +14,7 @@ from typing import Any
 
 from comparison_server.desk import Desk
 from deploy.agent import processes
-from deploy.agent.place import Failed, Place, last_line, read, tail
+from deploy.agent.place import Failed, Place, described, last_line, read, tail
 from deploy.agent.processes import LAST_LINE, Peer
 
 HELD_S = 30.0  # for another request that changes the lab to be done with it
@@ -24,8 +23,6 @@ PATIENCE_S = 10.0  # for a peer that was told to end
 REACH_S = 2.0  # for who leads the peers to take a connection from here
 LINE_BYTES = 400  # so long a line of a peer is in the mean, at most
 LARGEST_KEY, LARGEST_CONTROL = 4096, 64 * 1024
-HASH_BYTES = 16
-HASHED_AT_ONCE = 1 << 20
 PART_BYTES = 4 << 20
 
 Request = dict[str, Any]
@@ -79,7 +76,7 @@ def start(place: Place, request: Request) -> dict[str, Any]:
     with place.held(HELD_S) as there:
         if not there or not place.archive.exists():
             raise Failed("not deployed", f"lab {place.lab} has not been deployed there; deploy it first")
-        digest = _digest(place.archive)
+        digest = described(place.archive)["hash"]
         _lead(place, request)
         lives = {peer.name: peer for peer in processes.living(place)}
         options = {
@@ -153,7 +150,7 @@ def _status(place: Place) -> dict[str, Any]:
             for service in processes.services(place)
         },
         "orders": Desk(place.desk).orders(),
-        "deployed": _digest(place.archive) if place.archive.exists() else "",
+        "deployed": described(place.archive)["hash"] if place.archive.exists() else "",
         "control": _read_control(place),
         "disk_free": place.free_bytes(),
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -197,7 +194,7 @@ def clean(place: Place, request: Request) -> dict[str, Any]:
 
 def files(place: Place, request: Request) -> dict[str, Any]:
     """The logs of the last run of each peer; those that were closed in order are `sealed`."""
-    return {"files": [_described(file) for file in sorted(place.logs.glob("*.bin")) if file.is_file()]}
+    return {"files": [_log(file) for file in sorted(place.logs.glob("*.bin")) if file.is_file()]}
 
 
 def part(place: Place, request: Request) -> dict[str, Any]:
@@ -288,14 +285,9 @@ def _started_with(peer: Peer) -> dict[str, Any]:
         return {}
 
 
-def _described(file: Path) -> dict[str, Any]:
-    digest, size = hashlib.blake2b(digest_size=HASH_BYTES), 0
-    with open(file, "rb") as opened:
-        while part := opened.read(HASHED_AT_ONCE):
-            digest.update(part)
-            size += len(part)
-    about = {"name": file.name, "path": str(file), "size": size, "hash": digest.hexdigest()}
-    return {**about, "sealed": _is_sealed(file, size), "run": _run_of(file)}
+def _log(file: Path) -> dict[str, Any]:
+    about = described(file)
+    return {**about, "sealed": _is_sealed(file, about["size"]), "run": _run_of(file)}
 
 
 def _run_of(file: Path) -> str:
@@ -326,10 +318,6 @@ def _is_sealed(file: Path, size: int) -> bool:
     with open(file, "rb") as opened:
         opened.seek(size - record.size)
         return record.unpack(opened.read(record.size))[0] == SEAL
-
-
-def _digest(file: Path) -> str:
-    return hashlib.blake2b(file.read_bytes(), digest_size=HASH_BYTES).hexdigest()
 
 
 def _text(value: Any) -> bytes:

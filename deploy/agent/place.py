@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -12,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 from peer.core.errors import LabError
 
 ROOT = ".ordering-lab"
 LAB = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,31}", re.ASCII)
 DRAFT = ".draft-"
+HASH_BYTES, HASHED_AT_ONCE = 16, 1 << 20
 LOOK_S = 0.02  # between two looks at what another process will change
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -160,6 +163,16 @@ def read(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def described(file: Path) -> dict[str, Any]:
+    """What others are told of a file, by which they know whether they have it."""
+    digest, size = hashlib.blake2b(digest_size=HASH_BYTES), 0
+    with open(file, "rb") as opened:
+        while part := opened.read(HASHED_AT_ONCE):
+            digest.update(part)
+            size += len(part)
+    return {"name": file.name, "path": str(file), "size": size, "hash": digest.hexdigest()}
 
 
 def tail(file: Path, most_bytes: int, since: int = 0) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 from comparison_server.desk import Desk, read
 from deploy.agent import processes
-from deploy.agent.place import Failed, Place, last_line, tail
+from deploy.agent.place import Failed, Place, described, last_line, tail
 from deploy.agent.processes import LAST_LINE, Service
 
 HELD_S, LOOK_HELD_S = 30.0, 2.0  # for another request to be done with the lab; of one that only looks
@@ -21,7 +20,6 @@ PATIENCE_S = 10.0  # for a service that was told to end
 GLANCE_S = 0.25  # between two looks at the desk
 BEAT_S = 3.0  # what has not changed is said again, so that silence means that the way is broken
 MANAGER, COLLECTOR = "group-manager", "collector"
-HASH_BYTES, HASHED_AT_ONCE = 16, 1 << 20
 PIECE_BYTES = 1 << 20
 LOGS = ("*.bin", "*.jsonl")
 
@@ -94,7 +92,7 @@ def brought(place: Place, desk: Desk, request: Request) -> dict[str, Any]:
     return {
         "order": read(desk.order(run)),
         "outcome": read(desk.outcome(run)),
-        "files": [_described(file) for file in files] if request["logs"] else [],
+        "files": [described(file) for file in files] if request["logs"] else [],
     }
 
 
@@ -152,7 +150,7 @@ def _options(place: Place, desk: Desk, request: Request) -> dict[str, dict[str, 
     """How each is started."""
     bind, manager, server = request["bind"], request["manager"], request["server"]
     here = "127.0.0.1" if bind == "0.0.0.0" else bind
-    digest, key = {"archive": _hash_of(place.archive)[0]}, {"--key": str(place.key)}
+    digest, key = {"archive": described(place.archive)["hash"]}, {"--key": str(place.key)}
     return {
         MANAGER: {**digest, **key, "--bind": f"{bind}:{manager}"},
         COLLECTOR: {
@@ -169,20 +167,6 @@ def _options(place: Place, desk: Desk, request: Request) -> dict[str, dict[str, 
 
 def _operator_file(desk: Desk) -> Path:
     return desk.folder / "operator.json"
-
-
-def _described(file: Path) -> dict[str, Any]:
-    digest, size = _hash_of(file)
-    return {"name": file.name, "path": str(file), "size": size, "hash": digest}
-
-
-def _hash_of(file: Path) -> tuple[str, int]:
-    digest, size = hashlib.blake2b(digest_size=HASH_BYTES), 0
-    with open(file, "rb") as opened:
-        while part := opened.read(HASHED_AT_ONCE):
-            digest.update(part)
-            size += len(part)
-    return digest.hexdigest(), size
 
 
 def _text(value: Any) -> bytes:

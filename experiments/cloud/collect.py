@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comparison_server.coordinator import Found
-from comparison_server.delivery_log import NAMES
+from comparison_server.delivery_log import NAMES, PART
 from comparison_server.desk import HOME
 from comparison_server.prompt import named
 from comparison_server.run_folder import PARTIAL, load_run
@@ -36,7 +36,6 @@ from peer.drivers.program import say as say_error
 from peer.stacks import promised
 
 COLLECT = "collect"
-PART = ".part"  # so a log is named until it is whole
 
 
 @dataclass

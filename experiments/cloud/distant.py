@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from comparison_server.collector import CLOSE, END, LOSE, outcome_from, progress_from
 from comparison_server.coordinator import UPLOAD, Found
+from comparison_server.delivery_log import PART
 from comparison_server.desk import ENDED, HOME
 from comparison_server.service import POLL_S, Interrupted, Interrupts, Outcome, Progress
 from deploy.host_error import HostError
@@ -213,7 +214,7 @@ class Distant:
         return outcome
 
     def _fetch(self, run: str, file: dict[str, Any], folder: Path, on_bytes: OnBytes) -> None:
-        part = folder / f"{file['name']}.part"
+        part = folder / f"{file['name']}{PART}"
 
         def ask(begin: int) -> dict[str, Any]:
             about = {"run": run, "name": file["name"], "begin": begin}

@@ -80,7 +80,6 @@ class Keeper:
                     said = f" (it said last: {known['said']})" if known["said"] else ""
                     self.deaths[name] = f"{name} has ended{said}"
 
-
     def _finds_that_others_lead(self) -> bool:
         try:
             return self._gives_way(self._remote.ask("status", timeout_s=ASK_S)["control"])

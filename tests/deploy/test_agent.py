@@ -334,7 +334,8 @@ def test_a_request_waits_for_the_one_before_and_finds_what_that_left(agent):
         second = Thread(target=lambda: said.append(agent.deploy()))
         second.start()
         until = time.monotonic() + SOON_S
-        while not waits_for_a_lock(agent.place.folder) and time.monotonic() < until:
+        while not waits_for_a_lock(agent.place.folder):
+            assert time.monotonic() < until
             time.sleep(0.01)
         assert not said
         agent.place.remove()  # what `clean` does while it holds it

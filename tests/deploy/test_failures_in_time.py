@@ -407,6 +407,7 @@ def test_operator_killed_and_attached_again(bench):
     status = operator.fab("status")
     led = r"live, led by ana@\S+ \(process \d+\) since \d\d:\d\d.*, to whom there is no way from there just now; "
     assert all(re.match(f"{host} {led}", status.line_of(host)) for host in HOSTS), str(status)
+    assert [line.split()[0] for line in status.out.splitlines()] == list(HOSTS), "in the order of the inventory"
     said = operator.fab("collect")
     assert said.code == 0, str(said)
     assert "h0, h1, h2 play a run (lamport_all_ack): it is taken up." in said.out
