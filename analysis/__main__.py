@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from analysis import exporters, output
-from analysis.load import load
+from analysis.run import load_run
 from analysis.report import report as sections_of
 from comparison_server import face
 from peer.core.errors import HELD, SettingsError
@@ -50,7 +50,7 @@ def report(
     Example: python -m analysis report runs/demo-sim-* --out report.txt
     """
     with Console(stderr=True).status("reading"):
-        runs = [load(folder, partial=partial) for folder in folders]
+        runs = [load_run(folder, partial=partial) for folder in folders]
         text = "".join(sections_of(runs))
     output.write([text.encode()], out)
     return HELD
@@ -77,7 +77,7 @@ def export(
         raise SettingsError(f"{to} has no second file; {', '.join(exporters.SENDS)} has one", path="--sends")
     if sends is not None and (out or output.STDOUT).resolve() == sends.resolve():
         raise SettingsError("one file cannot hold both; name another than --out", file=str(sends), path="--sends")
-    run = load(folder, partial=partial)
+    run = load_run(folder, partial=partial)
     quiet = out in (None, output.STDOUT) and sys.stdout.isatty()  # then the lines themselves show how far it is
     output.write(_told(exporters.EXPORTERS[to](run), sum(peer.delivered for peer in run.peers), quiet), out)
     if sends is not None:

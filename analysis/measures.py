@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import floors
-from analysis.load import Peer, Run
+from analysis.run import Peer, Run
 from analysis.round_trips import between_peers_s
 from comparison_server.evidence import message_ids
 

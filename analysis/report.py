@@ -17,7 +17,7 @@ import pandas as pd
 from rich.text import Text
 
 from analysis import measures
-from analysis.load import Peer, Run
+from analysis.run import Peer, Run
 from analysis.tables import comparison
 from comparison_server.finding import Finding
 from comparison_server.rounds import Rounds

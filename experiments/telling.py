@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import output
-from analysis.load import load as load_run
+from analysis.run import load_run
 from analysis.report import report as sections_of
 from analysis.tables import comparison, show
 from comparison_server import face, replicas

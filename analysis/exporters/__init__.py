@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from analysis.exporters import csv, text
-from analysis.load import Run
+from analysis.run import Run
 
 Exporter = Callable[[Run], Iterator[bytes]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.exporters.lines import lines
-from analysis.load import Run
+from analysis.run import Run
 from comparison_server.text_logs import DELIVERIES, SENDS
 
 

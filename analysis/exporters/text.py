@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.exporters.lines import lines
-from analysis.load import Peer, Run
+from analysis.run import Peer, Run
 
 TITLES = ["position", "sender", "number", "stamp", "time_s"]
 TIME_WIDTH = 14

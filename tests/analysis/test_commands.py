@@ -11,7 +11,7 @@ import pytest
 from analysis import output
 from analysis.__main__ import app
 from analysis.exporters import EXPORTERS, SENDS
-from analysis.load import load
+from analysis.run import load_run
 from comparison_server import face
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def command(capsysbinary):
 
 def test_an_export_goes_to_standard_output(command, lossy):
     for to, exporter in EXPORTERS.items():
-        expected = b"".join(exporter(load(lossy["fifo"]))).decode()
+        expected = b"".join(exporter(load_run(lossy["fifo"]))).decode()
         assert command("export", lossy["fifo"], "--to", to) == (0, expected, "")
 
 
@@ -38,8 +38,8 @@ def test_an_export_goes_into_files_and_replaces_them(command, lossy, tmp_path):
     out.write_text("what was there before")
     for name in ("fifo", "unordered"):
         assert command("export", lossy[name], "--to", "csv", "--out", out, "--sends", sends) == (0, "", "")
-        assert out.read_bytes() == b"".join(EXPORTERS["csv"](load(lossy[name])))
-        assert sends.read_bytes() == b"".join(SENDS["csv"](load(lossy[name])))
+        assert out.read_bytes() == b"".join(EXPORTERS["csv"](load_run(lossy[name])))
+        assert sends.read_bytes() == b"".join(SENDS["csv"](load_run(lossy[name])))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deliveries.csv", "sends.csv"]
 
 
@@ -57,7 +57,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
 
 def test_a_dash_is_standard_output_for_one_of_two(command, lossy, tmp_path):
     run, out = lossy["fifo"], tmp_path / "out"
-    deliveries, sends = (b"".join(table["csv"](load(run))).decode() for table in (EXPORTERS, SENDS))
+    deliveries, sends = (b"".join(table["csv"](load_run(run))).decode() for table in (EXPORTERS, SENDS))
     assert command("export", run, "--to", "csv", "--out", "-") == (0, deliveries, "")
     assert command("export", run, "--to", "csv", "--out", out, "--sends", "-") == (0, sends, "")
     assert out.read_text() == deliveries

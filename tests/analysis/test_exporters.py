@@ -8,7 +8,7 @@ import pytest
 
 from analysis.exporters import EXPORTERS, SENDS
 from analysis.exporters.lines import LINES_AT_ONCE
-from analysis.load import load
+from analysis.run import load_run
 from comparison_server.judge import load as load_evidence
 from comparison_server.verdict import judge
 from peer.core.trace import DELIVERED, RELEASED, read_header
@@ -16,7 +16,7 @@ from tests.analysis import plain
 
 
 def exported(folder, to="csv", **options):
-    return b"".join(EXPORTERS[to](load(folder, **options))).decode()
+    return b"".join(EXPORTERS[to](load_run(folder, **options))).decode()
 
 
 def judged(tmp_path, folder, sends=True):
@@ -24,7 +24,7 @@ def judged(tmp_path, folder, sends=True):
     (tmp_path / "deliveries.csv").write_text(exported(folder))
     files = [str(tmp_path / "deliveries.csv")]
     if sends:
-        (tmp_path / "sends.csv").write_bytes(b"".join(SENDS["csv"](load(folder))))
+        (tmp_path / "sends.csv").write_bytes(b"".join(SENDS["csv"](load_run(folder))))
         files.append(str(tmp_path / "sends.csv"))
     return judge(load_evidence(files)).as_dict()
 
@@ -83,7 +83,7 @@ def test_csv_rows(lossy):
 
 def test_rows_of_sends(lossy):
     for folder in lossy.values():
-        rows = list(csv.reader(b"".join(SENDS["csv"](load(folder))).decode().splitlines()))
+        rows = list(csv.reader(b"".join(SENDS["csv"](load_run(folder))).decode().splitlines()))
         assert rows[0] == ["peer", "number", "time_s", "after"]
         expected = [(peer, *row) for peer in range(3) for row in plain.multicast(folder, peer)]
         found = [(int(row[0]), int(row[1]), float(row[2]), int(row[3])) for row in rows[1:]]
@@ -119,7 +119,7 @@ def test_a_long_log_comes_in_parts_of_whole_lines(copied):
     run = read_header(copied / "trace-0.bin")[0]["run"]
     plain.write_trace(copied, 0, [(RELEASED, 0, 0, 0, 0, 1.0), (DELIVERED, 1, 0, count, 1, 0.5)], run=run)
     for to in EXPORTERS:
-        parts = list(EXPORTERS[to](load(copied)))
+        parts = list(EXPORTERS[to](load_run(copied)))
         assert all(part.endswith(b"\n") for part in parts)
         assert max(part.count(b"\n") for part in parts) == LINES_AT_ONCE
     rows = exported(copied).splitlines()[1 : count + 1]

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import report as reports
 from analysis.floors import bound, expected
-from analysis.load import load
+from analysis.run import load_run
 from analysis.report import report
 from peer.core.trace import DELIVERED, RELEASED, read_header
 from tests.analysis import plain
@@ -16,7 +16,7 @@ REGIONS = ["us-east-1", "eu-west-1", "ap-northeast-1"]
 
 
 def text_of(*folders, **options):
-    return "".join(report([load(folder, **options) for folder in folders]))
+    return "".join(report([load_run(folder, **options) for folder in folders]))
 
 
 def table(text, *titles):

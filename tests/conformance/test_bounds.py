@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import measures
-from analysis.load import Run, load
+from analysis.run import Run, load_run
 from experiments import scenario
 from experiments.local import in_local
 from experiments.play import Planned, in_simulator, plan, play
@@ -39,7 +39,7 @@ def alone(messages: int) -> list[str]:
 def simulated(tmp_path, *of_plan) -> Run:
     (played,) = play(planned(*of_plan), in_simulator, tmp_path)
     assert played.error is None and played.verdict.complete and played.verdict.violated() == []
-    return load(played.folder)
+    return load_run(played.folder)
 
 
 def off(run: Run, rel: float, abs_s: float) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def test_in_real_time_a_message_alone_takes_its_floor(tmp_path, cluster, orderin
     for _ in range(CHANCES):
         (played,) = play(planned("wan-3-sites", ordering, variant, *alone(3), world="local"), cluster, tmp_path)
         assert played.error is None and played.verdict.complete and played.verdict.violated() == []
-        run = load(played.folder)
+        run = load_run(played.folder)
         assert early(run).empty, early(run)
         wrong, late = off(run, 0.05, 1e-3), measures.lateness(run)
         if wrong.empty:
@@ -147,7 +147,7 @@ def test_a_delivery_on_arrival_is_too_early_for_total_order(tmp_path, monkeypatc
     monkeypatch.setattr(Explicit, "is_sure", lambda self, block: True)
     for name, assignments in runs.items():
         (played,) = play(planned(*right, *assignments), in_simulator, tmp_path)
-        assert not early(load(played.folder)).empty, name
+        assert not early(load_run(played.folder)).empty, name
 
 
 def test_half_a_millisecond_too_late_is_seen(tmp_path, monkeypatch):

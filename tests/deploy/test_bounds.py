@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from analysis import measures
-from analysis.load import load
+from analysis.run import load_run
 from deploy.rehearsal.cloud import lacking
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def played(folder: Path, *options: str) -> list[dict]:
 
 
 def check(folder: Path, verdict: dict) -> None:
-    run = load(folder / verdict["folder"])
+    run = load_run(folder / verdict["folder"])
     assert verdict["complete"] and run.shared_clock and verdict["world"] == "rehearsal"
     pairs, alone = measures.pair_latencies(run), measures.alone_s(run)
     assert len(pairs) == len(run.peers) ** 2 and (pairs["deliveries"] > 0).all()

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from analysis.load import PARTIAL, load
+from analysis.run import PARTIAL, load_run
 from experiments import run_folder
 from peer.core.errors import BAD_SETTINGS, LabError, SettingsError
 from peer.core.trace import DELIVERED, RELEASED, read_header
@@ -14,7 +14,7 @@ from tests.analysis import plain
 
 def test_tables_hold_what_the_records_do(lossy):
     for title, folder in lossy.items():
-        run = load(folder)
+        run = load_run(folder)
         deliveries, sends = run.deliveries, run.sends
         assert list(deliveries) == ["peer", "position", "sender", "number", "time_s", "stamp"]
         assert list(sends) == ["peer", "number", "time_s", "after"]
@@ -29,7 +29,7 @@ def test_tables_hold_what_the_records_do(lossy):
 
 
 def test_what_is_known_of_a_run(lossy):
-    run = load(str(lossy["lamport_all_ack:promise"]))
+    run = load_run(str(lossy["lamport_all_ack:promise"]))
     document = json.loads((run.folder / "scenario.json").read_text())
     assert run.scenario == document and run.shared_clock and not run.partial
     assert run.verdict == json.loads((run.folder / "verdict.json").read_text())
@@ -43,7 +43,7 @@ def test_what_is_known_of_a_run(lossy):
 def with_log_of_peer_0(folder, *records):
     """The run after peer 0 wrote these records instead of its own."""
     plain.write_trace(folder, 0, records, run=read_header(folder / "trace-1.bin")[0]["run"])
-    run = load(folder)
+    run = load_run(folder)
     return run.peers[0], run.deliveries_of(run.peers[0])
 
 
@@ -122,7 +122,7 @@ BAD = [
 def test_a_bad_folder_is_told_in_one_sentence(copied, damage, sentence):
     damage(copied)
     with pytest.raises(LabError) as caught:
-        load(copied)
+        load_run(copied)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
     assert caught.value.exit_code == BAD_SETTINGS
 
@@ -131,13 +131,13 @@ def test_a_partial_run_says_why_and_can_still_be_read(tmp_path):
     (run,) = plain.played(tmp_path, "lossy", "lamport_all_ack", "deadlines.deadline_s=2", messages=50)
     assert run.error is not None
     with pytest.raises(SettingsError, match="only a part of the run is here: the deadline passed in phase"):
-        load(run.folder)
-    left = load(run.folder, partial=True)
+        load_run(run.folder)
+    left = load_run(run.folder, partial=True)
     assert left.partial and 0 < len(left.deliveries) < 450
     (run.folder / "trace-1.bin").unlink()
     (run.folder / "verdict.json").unlink()
     (run.folder / "measures.json").unlink()
-    left = load(run.folder, partial=True)
+    left = load_run(run.folder, partial=True)
     assert left.verdict == left.measures == {}
     assert [peer.delivered > 0 for peer in left.peers] == [True, False, True] and not left.peers[1].sealed
 
@@ -145,7 +145,7 @@ def test_a_partial_run_says_why_and_can_still_be_read(tmp_path):
 def test_the_log_of_a_crashed_peer_may_be_cut(copied):
     cut(copied)
     plain.change(copied / "scenario.json", not_up={"1": "crashed"})
-    run = load(copied)
+    run = load_run(copied)
     assert [peer.sealed for peer in run.peers] == [True, False, True]
 
 

@@ -1,6 +1,6 @@
 """A run folder as data: what is known of the run, and what each peer delivered and multicast, as pandas tables.
 
-    load -> Run             its settings, verdict and measures; every log was looked through once
+    load_run -> Run         its settings, verdict and measures; every log was looked through once
     Run.deliveries          peer, position, sender, number, time_s, stamp
     Run.sends               peer, number, time_s, after
 
@@ -110,7 +110,7 @@ class Run:
         )
 
 
-def load(folder: Path | str, *, partial: bool = False) -> Run:
+def load_run(folder: Path | str, *, partial: bool = False) -> Run:
     """The run in a folder; SettingsError in one sentence if there is none, or if something of it is missing or damaged.
 
     A run that did not come to its end is refused too, unless `partial` asks for what there is of it.
