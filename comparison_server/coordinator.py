@@ -448,5 +448,5 @@ class Coordinator:
 
 
 def _tells_more(report: Counts, before: Counts | None) -> bool:
-    """Whether anything moved since; what is only sent again, perhaps in vain, is no movement."""
-    return before is None or replace(report, resent=before.resent) != before
+    """Whether anything moved since; what is only sent again, perhaps in vain, or takes longer, is no movement."""
+    return before is None or replace(report, resent=before.resent, latency_s=before.latency_s) != before

@@ -70,6 +70,7 @@ class MemberProgress:
     delivered: int
     resent: int
     waits_for: list[str]
+    latency_s: float | None = None  # of its own latest message, until it was delivered to itself
 
 
 @dataclass
@@ -665,6 +666,7 @@ def _member_progress(member: Member, now: float) -> MemberProgress:
         counts.delivered,
         counts.resent,
         counts.waits_for,
+        counts.latency_s,
     )
 
 

@@ -86,10 +86,11 @@ class Session:
             return self._seal(time_s)
         if kind is Describe:
             told = self.prepare
-            return [self._tell(Described(self.run, told.me, told.settings, told.header)), self._tell(self.counts())]
+            described = Described(self.run, told.me, told.settings, told.header)
+            return [self._tell(described), self._tell(self.counts(time_s))]
         if kind is Collected and self.phase == CLOSED:
             self.phase = COLLECTED
-            return [self._tell(self.counts())]
+            return [self._tell(self.counts(time_s))]
         return []
 
     def on_news(self, news: Any) -> list[Effect]:
@@ -111,8 +112,8 @@ class Session:
             return [self._tell(Rejected(self.run, "overfull", f"{self.name} cannot go on: {news.sentence}"))]
         return []
 
-    def counts(self) -> Counts:
-        """How far this session is."""
+    def counts(self, time_s: float | None = None) -> Counts:
+        """How far this session is, by now."""
         if self.host is None:
             return Counts(self.run, self.phase)
         stack = self.host.stack
@@ -128,6 +129,7 @@ class Session:
             drained=workload.drained,
             held=held,
             waits_for=[self.settings.members[peer] for peer in stack.waits_for()],
+            latency_s=self.host.recorder.latency_s(time_s),
         )
 
     def _prepare(self, command: Prepare) -> list[Effect | Play]:
@@ -143,7 +145,7 @@ class Session:
             return [self._tell(Rejected(command.run, "settings", f"{self.name} cannot play this run: {error}"))]
         self.run, self.me, self.settings, self.phase = command.run, command.me, settings, HANDSHAKE
         self.prepare, self.gave_up = command, False
-        self.host = Host(stack, Recorder(settings.trace))
+        self.host = Host(stack, Recorder(settings.trace, command.me))
         header = {**command.header, "peer": command.me, "run": command.run, "settings": command.settings}
         return [Play(command.run, command.me, settings, header, command.incarnations)]
 

@@ -27,6 +27,7 @@ from peer.core.wire import size_of
 from peer.drivers.chance import bits, stream
 from peer.drivers.datagram import ENTRY_BYTES, OVERHEAD_BYTES, Border, Envelope
 from peer.drivers.link_model import PairModel
+from peer.drivers.traffic import Traffic
 from peer.session import Play, Seal, Session
 
 # Hears every datagram (source, target, bytes) once it is on its way, and may give any bytes to any peer (`take`).
@@ -156,7 +157,9 @@ class SimulatedPeer:
         self.heard_delay_s: list[float | None] = [None for _ in members]  # of the last datagram heard from each
         self.heard_at: list[float | None] = [None for _ in members]
         self.trace, self.sends, self.steps = bytearray(), bytearray(), []
-        self.turns = self.datagrams = self.packets = self.bytes = 0
+        self.turns = self.packets = 0
+        self.datagrams_to, self.bytes_to = [0 for _ in members], [0 for _ in members]
+        self.traffic = Traffic()
         self.told: dict[str, Any] = {}  # what its layers told when the logs were sealed
 
     def register(self) -> None:
@@ -283,9 +286,10 @@ class SimulatedPeer:
         self._send_datagram(target, packets[first:] if first else packets, size)
 
     def _send_datagram(self, target: PeerId, packets: list, size: int) -> None:
-        self.datagrams += 1
+        self.datagrams_to[target] += 1
+        self.bytes_to[target] += size
         self.packets += len(packets)
-        self.bytes += size
+        self.traffic.count(packets)
         world = self.world
         if self.border is not None:
             packets = self._over_the_wire(target, packets, size)
@@ -349,9 +353,12 @@ class SimulatedPeer:
         models = [peer.models[self.me] for peer in self.world.peers if peer is not self]
         layers = self.session.host.stack.layers if self.session.host else []
         return {
-            "datagrams_sent": self.datagrams,
+            "datagrams_sent": sum(self.datagrams_to),
             "packets_sent": self.packets,
-            "bytes_sent": self.bytes,
+            "bytes_sent": sum(self.bytes_to),
+            **self.traffic.measures(),
+            "datagrams_to": self.datagrams_to,
+            "bytes_to": self.bytes_to,
             "lost_by_model": sum(model.lost for model in models),
             "doubled_by_model": sum(model.doubled for model in models),
             "held_by_model": sum(model.held for model in models),

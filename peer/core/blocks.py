@@ -23,6 +23,8 @@ class Block(Packet):
     lengths. `stamp` is the sender's Lamport clock.
     """
 
+    clock_bytes = 8
+
     sender: U8
     first: U32
     count: U32

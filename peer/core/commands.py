@@ -111,7 +111,10 @@ class Described:
 
 @dataclass(slots=True)
 class Counts:
-    """How far a session is: what it asked for, delivered, sent again, holds, and whom it waits for."""
+    """How far a session is: what it asked for, delivered, sent again, holds, and whom it waits for.
+
+    `latency_s`: what its own latest message took until it was delivered to itself, or has taken by now.
+    """
 
     run: str
     phase: str
@@ -122,6 +125,7 @@ class Counts:
     drained: bool = False
     held: dict[str, int] = field(default_factory=dict)
     waits_for: list[str] = field(default_factory=list)
+    latency_s: float | None = None
 
 
 @dataclass(slots=True)

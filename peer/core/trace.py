@@ -62,9 +62,13 @@ def read_header(path: Path | str) -> tuple[dict, int]:
 class Recorder:
     """Turns what one peer's stack did into records; the world takes the bytes and keeps them."""
 
-    __slots__ = ("level", "deliveries", "sends", "steps", "delivered", "records", "zero_s", "_step")
+    __slots__ = (
+        "level", "deliveries", "sends", "steps", "delivered", "records", "zero_s", "_step",
+        "_me", "_timed", "_asked_s", "_took_s",
+    )  # fmt: skip
 
-    def __init__(self, level: str = "deliveries") -> None:
+    def __init__(self, level: str = "deliveries", me: int | None = None) -> None:
+        """`me`: whose messages are timed, one after the other, from when they were multicast until delivered here."""
         self.level = level
         self.deliveries, self.sends = bytearray(), bytearray()
         self.steps: list[str] | None = [] if level == "everything" else None
@@ -72,6 +76,10 @@ class Recorder:
         self.records = [0, 0]  # of deliveries, of sends
         self.zero_s = 0.0  # when this peer was released, on its own clock
         self._step = 0
+        self._me = me
+        self._timed: int | None = None  # which of its messages is timed now,
+        self._asked_s = 0.0  # when it was multicast,
+        self._took_s: float | None = None  # and how long the one before took
 
     def released(self, time_s: float) -> None:
         """Times count from here; the moment itself is kept, so that clocks that are shared can be lined up."""
@@ -87,7 +95,11 @@ class Recorder:
                 block = effect.block
                 self._deliver(DELIVERED, block.sender, block.first, block.count, block.stamp, since_s)
                 self.delivered += block.count
+                if block.sender == self._me and self._timed is not None and self._timed < block.first + block.count:
+                    self._timed, self._took_s = None, since_s - self._asked_s
             elif kind is RecordMulticast:
+                if self._timed is None:
+                    self._timed, self._asked_s = effect.first, since_s
                 self.sends += SEND_RECORD.pack(DELIVERED, effect.first, effect.count, 0, self.delivered, since_s)
                 self.records[1] += 1
         if self.steps is not None:
@@ -98,6 +110,12 @@ class Recorder:
     def _deliver(self, kind: int, sender: int, first: int, count: int, stamp: int, time_s: float) -> None:
         self.deliveries += DELIVERY_RECORD.pack(kind, sender, first, count, stamp, time_s)
         self.records[0] += 1
+
+    def latency_s(self, time_s: float | None = None) -> float | None:
+        """How long the latest of its own messages took; by now, if one has been on its way for longer than that."""
+        if self._timed is None or time_s is None:
+            return self._took_s
+        return max(self._took_s or 0.0, time_s - self.zero_s - self._asked_s)
 
     def seal(self) -> None:
         """Nothing follows."""

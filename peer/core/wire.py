@@ -31,10 +31,16 @@ DEEPEST = 4  # how many packets may lie one inside the other
 class Packet:
     """The mark of a packet class: a slotted dataclass whose fields have the types above.
 
-    A class whose fields must fit each other has a method `check`, which raises WireError.
+    A class whose fields must fit each other has a method `check`, which raises WireError. What a class says of
+    itself beside its fields is for the operator, who wants to know what was sent for what.
     """
 
     __slots__ = ()
+
+    carries = False  # whether its `body` is a packet of a layer above
+    acknowledges = ""  # who does nothing else with it: "link" or "ordering"
+    ack_bytes = 0  # how much of it acknowledges for the link
+    clock_bytes = 0  # how much of it are logical clocks: stamps, vectors
 
 
 class Codec:

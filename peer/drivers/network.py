@@ -20,6 +20,7 @@ from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Border, 
 from peer.drivers.lateness import Lateness
 from peer.drivers.link_model import PairModel
 from peer.drivers.round_trips import BEFORE, PHASES, RoundTrips
+from peer.drivers.traffic import Traffic
 from peer.drivers.trains import Trains
 from peer.session import Play
 
@@ -33,7 +34,9 @@ MOST_HELD = 16_384  # datagrams whose delay has not passed: half a second of wha
 class Neighbour:
     """What this process knows of the network towards one member in one run."""
 
-    __slots__ = ("endpoint", "heard_at", "heard_stamp", "model", "rtt_s", "trips", "trips_by_phase")
+    __slots__ = (
+        "endpoint", "heard_at", "heard_stamp", "model", "rtt_s", "trips", "trips_by_phase", "datagrams", "bytes",
+    )  # fmt: skip
 
     def __init__(self, model: PairModel | None) -> None:
         self.endpoint: tuple[str, int] | None = None
@@ -43,6 +46,7 @@ class Neighbour:
         self.heard_at: float | None = None
         self.heard_stamp = 0
         self.model = model
+        self.datagrams = self.bytes = 0  # sent to it
 
 
 class Network:
@@ -71,6 +75,11 @@ class Network:
         """Where it listens."""
         return self.socket.getsockname()
 
+    @property
+    def sent(self) -> int:
+        """How many datagrams have left in this run."""
+        return sum(neighbour.datagrams for neighbour in self.neighbours)
+
     def begin(self, play: Play) -> None:
         """A run begins: nothing of the one before counts."""
         run, me = play.settings, play.me
@@ -92,7 +101,7 @@ class Network:
         """Say a datagram without packets and without echo to everybody, which is answered by one with an echo."""
         for target, neighbour in enumerate(self.neighbours):
             if neighbour.endpoint is not None and self.border is not None:
-                self._send([self.border.seal(target, monotonic_ns(), 0, 0, [])], neighbour.endpoint)
+                self._send([self.border.seal(target, monotonic_ns(), 0, 0, [])], neighbour)
 
     def end(self) -> None:
         """The run is over here: nobody waits for what would still arrive."""
@@ -172,11 +181,14 @@ class Network:
 
     def _hand_in(self, source: PeerId, opened: Any, now: float, turn: list[Event]) -> None:
         neighbour = self.neighbours[source]
-        rtt_s = neighbour.rtt_s
+        rtt_s, trips = neighbour.rtt_s, neighbour.trips
+        ahead_s = opened.stamp_ns / 1e9 - now
+        if ahead_s > trips.ahead_s:
+            trips.ahead_s = ahead_s
         if opened.echo_ns:
             sample = now - opened.echo_ns / 1e9 - opened.held_us / 1e6
             if sample > 0:
-                neighbour.trips.add(sample)
+                trips.add(sample)
                 rtt_s = neighbour.rtt_s = sample if rtt_s is None else rtt_s + (sample - rtt_s) / 8
         silence_s = None if neighbour.heard_at is None else now - neighbour.heard_at
         neighbour.heard_at = now
@@ -184,7 +196,7 @@ class Network:
         for packet in opened.packets:
             turn.append(PacketArrived(source, packet, rtt_s, silence_s))
         if not opened.packets and not opened.echo_ns and neighbour.endpoint is not None:
-            self._send([self._sealed(source, neighbour, [])], neighbour.endpoint)
+            self._send([self._sealed(source, neighbour, [])], neighbour)
 
     # Out.
 
@@ -210,7 +222,8 @@ class Network:
                 size += part_bytes
             datagrams.append(self._sealed(target, neighbour, entries))
             self.packets += len(packets)
-            self._send(datagrams, neighbour.endpoint)
+            self.traffic.count(packets)
+            self._send(datagrams, neighbour)
 
     def _sealed(self, target: PeerId, neighbour: Neighbour, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
         now_ns = monotonic_ns()
@@ -219,23 +232,24 @@ class Network:
             held_us = min(0xFFFFFFFF, max(0, int(now_ns / 1e3 - neighbour.heard_at * 1e6)))
         return self.border.seal(target, now_ns, neighbour.heard_stamp, held_us, entries)
 
-    def _send(self, datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
+    def _send(self, datagrams: list[bytes], neighbour: Neighbour) -> None:
         try:
-            self.trains.send(datagrams, endpoint)
+            self.trains.send(datagrams, neighbour.endpoint)
         except OSError as error:  # as good as lost on the way
             self.dropped[f"not sent: {error.strerror}"] += len(datagrams)
             return
         except ValueError:  # a name of a host that no network knows
             self.dropped["nowhere to send"] += len(datagrams)
             return
-        self.sent += len(datagrams)
+        neighbour.datagrams += len(datagrams)
         for datagram in datagrams:
-            self.sent_bytes += len(datagram)
+            neighbour.bytes += len(datagram)
 
     # Measures.
 
     def _reset_measures(self) -> None:
-        self.sent = self.sent_bytes = self.packets = self.received = self.received_bytes = 0
+        self.packets = self.received = self.received_bytes = 0
+        self.traffic = Traffic()
         self.dropped: Counter[str] = Counter()
         self.lateness = Lateness()
         self.dropped_by_kernel_before = _dropped_by_kernel(self.socket)
@@ -247,8 +261,11 @@ class Network:
         known = dropped is not None and self.dropped_by_kernel_before is not None
         return {
             "datagrams_sent": self.sent,
-            "bytes_sent": self.sent_bytes,
+            "bytes_sent": sum(neighbour.bytes for neighbour in self.neighbours),
             "packets_sent": self.packets,
+            **self.traffic.measures(),
+            "datagrams_to": [neighbour.datagrams for neighbour in self.neighbours],
+            "bytes_to": [neighbour.bytes for neighbour in self.neighbours],
             "datagrams_received": self.received,
             "bytes_received": self.received_bytes,
             "dropped": dict(sorted(self.dropped.items())),
@@ -261,6 +278,10 @@ class Network:
             "receive_buffer_bytes": self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
             "round_trips": [
                 {phase: trips.summary() for phase, trips in neighbour.trips_by_phase.items()}
+                for neighbour in self.neighbours
+            ],
+            "clocks_ahead_s": [
+                {phase: trips.clock_ahead_s() for phase, trips in neighbour.trips_by_phase.items()}
                 for neighbour in self.neighbours
             ],
         }

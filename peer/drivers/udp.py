@@ -326,7 +326,7 @@ class UdpPeer:
         if now >= self.counts_due:
             self.counts_due = now + COUNTS_EVERY_S
             if self.session.phase != IDLE:
-                self._report(self.session.counts())
+                self._report(self.session.counts(now))
             self._measure_round_trips()
         contacts = (self.manager, self.server)
         if all(contact.lost_at is not None and now - contact.lost_at > self.orphan_s for contact in contacts):

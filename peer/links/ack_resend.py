@@ -50,6 +50,9 @@ WIDEST_WINDOW = 4096  # what has come beyond a gap is kept, of every pair as muc
 class Data(Packet):
     """Packet `number` of this pair, and what its sender holds of the other direction."""
 
+    carries = True
+    ack_bytes = 12
+
     number: U32
     upto: U32
     mask: U64
@@ -59,6 +62,9 @@ class Data(Packet):
 @dataclass(slots=True)
 class Ack(Packet):
     """The sender holds everything below `upto`, and upto + 1 + i where bit i of `mask` is set."""
+
+    acknowledges = "link"
+    ack_bytes = 13
 
     upto: U32
     mask: U64

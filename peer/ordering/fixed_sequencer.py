@@ -29,6 +29,8 @@ from peer.core.wire import U32, Packet, register
 class Numbered(Packet):
     """A block and its place in the total order."""
 
+    clock_bytes = Block.clock_bytes
+
     number: U32
     block: Block
 

@@ -57,6 +57,8 @@ from peer.core.wire import U8, U32, U64, Packet, register
 class Holds(Packet):
     """Of each of `senders` I hold everything before the place in `upto`."""
 
+    acknowledges = "ordering"
+
     senders: tuple[U8, ...]
     upto: tuple[U32, ...]
 
@@ -65,12 +67,18 @@ class Holds(Packet):
 class Promise(Packet):
     """I shall never stamp at or below this again."""
 
+    acknowledges = "ordering"
+    clock_bytes = 8
+
     stamp: U64
 
 
 @dataclass(slots=True)
 class BlockAck(Packet):
     """I hold the block of `sender` at `place`; stamped like everything that is sent."""
+
+    acknowledges = "ordering"
+    clock_bytes = 8
 
     sender: U8
     place: U32

@@ -13,6 +13,7 @@ from comparison_server.run_folder import load_run
 from comparison_server.service import Outcome, Progress, Service
 from comparison_server.verdict import Verdict, judge
 from group_manager.service import Service as Manager
+from peer.drivers.network import Neighbour
 from peer.drivers.udp import UdpPeer
 from peer.stacks import promised
 from tests.control_client import Client, until
@@ -124,9 +125,9 @@ def eavesdropping(*peers: UdpPeer) -> Iterator[list[tuple[UdpPeer, bytes, tuple[
     heard: list[tuple[UdpPeer, bytes, tuple[str, int]]] = []
 
     def overheard(peer: UdpPeer, send: Callable[..., None]) -> Callable[..., None]:
-        def send_and_tell(datagrams: list[bytes], endpoint: tuple[str, int]) -> None:
-            heard.extend((peer, datagram, endpoint) for datagram in datagrams)
-            send(datagrams, endpoint)
+        def send_and_tell(datagrams: list[bytes], neighbour: Neighbour) -> None:
+            heard.extend((peer, datagram, neighbour.endpoint) for datagram in datagrams)
+            send(datagrams, neighbour)
 
         return send_and_tell
 

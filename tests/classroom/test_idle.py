@@ -59,7 +59,7 @@ def until_they_waited(lab, peers, phase):
 def test_a_peer_that_waits_for_others_does_not_ask_again_and_again(lab: Lab, peers):
     """Fails if a peer without a run, or one in a handshake that cannot end, loops instead of sleeping."""
     a, b, c = peers
-    b.network._send = lambda datagrams, endpoint: None
+    b.network._send = lambda datagrams, neighbour: None
     outcome, _ = lab.run(on_progress=until_they_waited(lab, (a, b), session.HANDSHAKE), members=("a", "b"))
     assert outcome.error.phase == HANDSHAKE
     assert a.share(session.HANDSHAKE) < MOST and b.share(session.HANDSHAKE) < MOST

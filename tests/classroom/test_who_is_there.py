@@ -168,7 +168,7 @@ def test_everybody_knows_its_place_and_all_names_before_anybody_has_spoken(lab: 
     """Fails if who is which number follows from what is heard in the handshake: here that one never succeeds."""
     peers = lab.start("a", "b", "c")
     for peer in peers:
-        peer.network._send = lambda datagrams, endpoint: None  # nobody hears anybody
+        peer.network._send = lambda datagrams, neighbour: None  # nobody hears anybody
     outcome, _ = lab.run(messages=5, deadlines=SOON)
     assert outcome.error.phase == "handshake" and outcome.error.peers == list("abc") and outcome.missing == []
     for place, name in enumerate("abc"):

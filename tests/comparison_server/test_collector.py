@@ -376,5 +376,5 @@ def test_an_outcome_and_progress_come_back_as_they_were_written(tmp_path):
     told = (again.error.phase, again.error.peers, str(again.error), again.error.kept)
     assert told == ("drain", ["b"], "b is silent", str(tmp_path))
     assert replace(again, error=error) == outcome
-    progress = Progress("send", 1.5, ["b"], 3, [MemberProgress("b", "running", False, 2.0, 3, 9, 1, ["a"])], 4, 5)
+    progress = Progress("send", 1.5, ["b"], 3, [MemberProgress("b", "running", False, 2.0, 3, 9, 1, ["a"], 0.25)], 4, 5)
     assert progress_from(json.loads(json.dumps(asdict(progress)))) == progress

@@ -271,6 +271,15 @@ def test_without_agreement_a_run_that_has_come_to_rest_is_over_without_an_error(
     assert led.phase == DONE and not led.coordinator.complete
 
 
+def test_that_a_message_takes_longer_and_longer_is_no_movement():
+    """Fails if a run that stands still is kept by what its peers say of how long they have waited."""
+    led = Led(agreement=False).to(DRAIN)
+    for waited_s in range(5):
+        led.counts("p0", asked=20, delivered=60, ended=True, drained=True, latency_s=float(waited_s))
+        led.wait(1)
+    assert led.phase == UPLOAD
+
+
 def test_what_is_held_is_waited_for_longer():
     led = Led(agreement=False).to(DRAIN)
     led.counts("p0", asked=20, delivered=31, ended=True, held={"gaps": 2})

@@ -63,7 +63,8 @@ def test_counts_say_how_far_it_is():
     assert session.counts() == Counts("r1", RUNNING, waits_for=["p1"])
     effects = session.host.step([TimerFired("steady", "gap")], 6.0)
     assert {type(effect) for effect in effects} >= {RecordMulticast, Transmit, Deliver}
-    assert session.counts() == Counts("r1", RUNNING, asked=1, delivered=1, held={"unacknowledged": 1}, waits_for=["p1"])
+    so_far = Counts("r1", RUNNING, asked=1, delivered=1, held={"unacknowledged": 1}, waits_for=["p1"], latency_s=0.0)
+    assert session.counts() == session.counts(9.0) == so_far
     session.host.step([TimerFired("steady", "gap")], 7.0)
     assert session.counts().asked == 2 and session.counts().ended and not session.counts().drained
 

@@ -167,6 +167,33 @@ def test_what_a_recorder_keeps():
     assert recorder.take() == (b"", b"", "")
 
 
+def own(first, count=1):
+    return Deliver(Block(3, first, count, 4, 5, b"...." * count))
+
+
+def test_one_message_of_its_own_after_the_other_is_timed():
+    """From when it was multicast to when it is delivered here; what is on its way counts once it takes longer."""
+    recorder = Recorder(me=3)
+    assert recorder.latency_s(1.0) is None
+    recorder.released(10.0)
+    recorder.record([], [RecordMulticast(0, 2)], 11.0)
+    assert recorder.latency_s() is None and recorder.latency_s(11.25) == 0.25
+    recorder.record([], [RecordMulticast(2, 1), Deliver(BLOCK)], 11.5)
+    recorder.record([], [own(0, 2)], 12.0)
+    assert recorder.latency_s() == recorder.latency_s(99.0) == 1.0, "number 2 is not the one that is timed"
+    recorder.record([], [RecordMulticast(3, 1)], 13.0)
+    recorder.record([], [own(2)], 13.25)
+    assert (recorder.latency_s(), recorder.latency_s(13.5), recorder.latency_s(15.0)) == (1.0, 1.0, 2.0)
+    recorder.record([], [own(3)], 15.5)
+    assert recorder.latency_s(16.0) == 2.5
+
+
+def test_nobody_is_timed_whose_recorder_is_nobodys():
+    recorder = Recorder()
+    recorder.record([], [RecordMulticast(0, 1), own(0)], 1.0)
+    assert recorder.latency_s() is None
+
+
 def test_what_is_taken_in_parts_is_the_same():
     whole, parts = Recorder("everything"), Recorder("everything")
     taken = []
