@@ -2,10 +2,11 @@
 
 `bound` is a floor for every (sender, receiver) pair at any load: no delivery is ever
 earlier. `expected` is what a message takes on average that has the whole group to
-itself; for most orderings that is the floor. Both are matrices [sender][receiver] in
-the unit of `delays`, which are [from][to], 0 from a peer to itself, and between all
-others as the network has them: they need not be equal in both directions nor obey the
-triangle inequality, so nothing here takes a short cut through a third peer.
+itself; for most orderings that is the floor, and `critical` says through which member
+it goes. Bounds and expectations are matrices [sender][receiver] in the unit of `delays`,
+which are [from][to], 0 from a peer to itself, and between all others as the network has
+them: they need not be equal in both directions nor obey the triangle inequality, so
+nothing here takes a short cut through a third peer.
 
 `options` are those of the run: `sequencer`, `leader` (by default peer 0), `ring` (by
 default 0, 1, 2, ...), and must be those that were in force.
@@ -32,6 +33,14 @@ def expected(ordering: str, variant: str | None, delays: Any, options: Mapping[s
     """The mean latency of messages that never meet another one."""
     table = BOUNDS | {name: BOUNDS[name] | floors for name, floors in EXPECTED.items()}
     return _floor(table, ordering, variant)(_matrix(delays), options or {})
+
+
+def critical(ordering: str, variant: str | None, delays: Any, options: Mapping[str, Any] | None = None) -> Matrix:
+    """The member that a message waits for which never meets another one: the one through which its floor goes.
+
+    Where that is the sender nobody is waited for, and -1 where it is nobody in particular.
+    """
+    return _floor(CRITICAL, ordering, variant)(_matrix(delays), options or {})
 
 
 def rotation(delays: Any, ring: Sequence[int] | None = None) -> float:
@@ -129,6 +138,55 @@ EXPECTED: dict[str, dict[str, Floor]] = {  # where an idle group is slower than 
     "lamport_all_ack": {"promise": _once_all_said_so},
     "moving_sequencer": {"plain": _numbered_by_anybody},
     "token_ring": {"plain": _waits_for_token(_on_arrival), "safe": _waits_for_token(_known_held_by_token)},
+}
+
+
+# -- whom it waits for
+
+NOBODY = -1
+
+
+def _the_sender(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    return np.repeat(np.arange(len(delays))[:, None], len(delays), axis=1)
+
+
+def _nobody(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    return np.full(delays.shape, NOBODY)
+
+
+def _the_farthest(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    """Whose word comes last."""
+    return np.argmax([_through(delays, member) for member in range(len(delays))], axis=0)
+
+
+def _the_sequencer(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    return np.full(delays.shape, options.get("sequencer", 0))
+
+
+def _the_sequencer_if_later(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    later = _numbered_after_unicast(delays, options) > delays
+    return np.where(later, _the_sequencer(delays, options), _the_sender(delays, options))
+
+
+def _the_farthest_of_the_sender(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    """Whose proposal comes back last."""
+    return np.repeat((delays + delays.T).argmax(axis=1)[:, None], len(delays), axis=1)
+
+
+def _the_leader(delays: Matrix, options: Mapping[str, Any]) -> Matrix:
+    return np.full(delays.shape, options.get("leader", 0))
+
+
+CRITICAL: dict[str, dict[str, Floor]] = {  # of the same orderings and variants as BOUNDS
+    "unordered": {"plain": _the_sender},
+    "fifo": {"plain": _the_sender},
+    "causal": {"plain": _the_sender},
+    "lamport_all_ack": {"explicit": _the_farthest, "promise": _the_farthest, "textbook": _the_farthest},
+    "fixed_sequencer": {"ub": _the_sequencer, "bb": _the_sequencer_if_later},
+    "moving_sequencer": {"plain": _nobody},  # each member is as likely to number it
+    "token_ring": {"plain": _nobody, "safe": _nobody},  # the token's way is through all
+    "skeen": {"sender": _the_farthest_of_the_sender, "all": _the_farthest},
+    "raft_log": {"plain": _the_leader},
 }
 
 

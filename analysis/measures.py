@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import floors
-from analysis.run import Peer, Run
 from analysis.round_trips import between_peers_s
-from comparison_server.evidence import message_ids
+from analysis.run import Peer, Run
+from comparison_server.evidence import PeerLog, message_ids
 
 COSTS = ("datagrams_sent", "packets_sent", "bytes_sent", "resent")
 # What a peer counts of datagrams that did not arrive as they were sent, in words.
@@ -107,6 +107,11 @@ def alone_s(run: Run) -> np.ndarray | None:
     return _floor(run, floors.expected)
 
 
+def through(run: Run) -> np.ndarray | None:
+    """[sender][receiver]: the member that a message waits for which has the group to itself; None likewise."""
+    return _floor(run, floors.critical)
+
+
 def _floor(run: Run, floor: Callable[..., np.ndarray]) -> np.ndarray | None:
     delays = delays_s(run)
     ordering = run.settings.stack.ordering
@@ -138,16 +143,28 @@ def logs(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["peer", "delivered", "missing", "repeated", "unexpected"])
 
 
-def throughput(run: Run) -> pd.DataFrame:
-    """peer, deliveries, took_s, deliveries_per_s: from a peer's first multicast or delivery to its last delivery."""
+def throughput(run: Run, logs: Sequence[PeerLog] | None = None) -> pd.DataFrame:
+    """peer, deliveries, took_s, deliveries_per_s: from a peer's first multicast or delivery to its last delivery.
+
+    `logs`: those of all peers, where they have been read already.
+    """
     rows = []
     for peer in run.peers:
-        delivered_s, asked_s = run.deliveries_of(peer)["time_s"], run.sends_of(peer)["time_s"]
-        first_s = pd.Series([delivered_s.min(), asked_s.min()]).min()
-        rows.append((peer.number, len(delivered_s), delivered_s.max() - first_s))
+        log = run.log_of(peer) if logs is None else logs[peer.number]
+        asked_s = np.empty(0) if log.sends is None else log.sends.times_s
+        first_s = np.fmin(_least(log.times_s), _least(asked_s))
+        rows.append((peer.number, len(log.ids), _most(log.times_s) - first_s))
     table = pd.DataFrame(rows, columns=["peer", "deliveries", "took_s"])
     table["deliveries_per_s"] = table["deliveries"] / table["took_s"].where(table["took_s"] > 0)
     return table
+
+
+def _least(times_s: np.ndarray) -> float:
+    return float(np.fmin.reduce(times_s, initial=np.nan))
+
+
+def _most(times_s: np.ndarray) -> float:
+    return float(np.fmax.reduce(times_s, initial=np.nan))
 
 
 def cost(run: Run) -> dict[str, float | None]:

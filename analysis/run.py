@@ -6,26 +6,32 @@
 
 Peers and senders are numbers, positions count a peer's deliveries from 0, times are seconds on the peer's own clock
 since it was released, `after` is how many deliveries it had made by then. A group may have delivered more than fits
-into memory: `deliveries_of` reads the log of one peer at a time.
+into memory: `deliveries_of` reads the log of one peer at a time, `deliveries_in_parts` a part of that.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from comparison_server.evidence import NUMBER_BITS, NUMBERS, PeerLog
-from comparison_server.run_folder import DELIVERY, load_traces
+from comparison_server.evidence import Evidence, PeerLog
+from comparison_server.run_folder import DELIVERY, MOST_MESSAGES, Survey, load_traces, survey
 from peer.core.errors import LabError, SettingsError
 from peer.core.settings import RunSettings, from_json
 from peer.core.trace import DELIVERED, RELEASED, read_header
 
+SHORT = 1 << 17  # messages of a log that is kept when it was read once
+PART_ROWS = 1 << 20  # of a log that comes in parts
+DELIVERY_COLUMNS = {
+    "peer": np.int32, "position": np.int64, "sender": np.int32, "number": np.int64, "time_s": float, "stamp": np.int64,
+}  # fmt: skip
 PARTIAL = "partial"  # a file of this name marks a folder whose run did not come to its end
 VERDICT = (  # what verdict.json holds at least
     "ordering", "world", "peers", "messages_per_peer", "rounds", "out_of_order_rounds", "short_rounds",
@@ -58,6 +64,7 @@ class Run:
     measures: Mapping[str, Any]  # measures.json, likewise
     peers: tuple[Peer, ...]
     partial: bool
+    short_logs: Mapping[int, PeerLog] = field(default_factory=dict)  # by peer; of longer ones each is read when needed
 
     @property
     def title(self) -> str:
@@ -71,6 +78,21 @@ class Run:
         return self.scenario.get("clock") == "shared"
 
     @property
+    def is_long(self) -> bool:
+        """Whether its logs are looked at one by one rather than together."""
+        return len(self.short_logs) < len(self.peers)
+
+    def log_of(self, peer: Peer) -> PeerLog:
+        """What one peer delivered and multicast, as the judge reads it, with times."""
+        known = self.short_logs.get(peer.number)
+        return _log(self.folder, peer.number) if known is None else known
+
+    def evidence(self) -> Evidence:
+        """All logs, as the judge reads them."""
+        names = [str(peer.number) for peer in self.peers]
+        return Evidence([self.log_of(peer) for peer in self.peers], names)
+
+    @property
     def deliveries(self) -> pd.DataFrame:
         """What everybody delivered, peer after peer."""
         return pd.concat([self.deliveries_of(peer) for peer in self.peers], ignore_index=True)
@@ -82,23 +104,38 @@ class Run:
 
     def deliveries_of(self, peer: Peer) -> pd.DataFrame:
         """What one peer delivered, in order."""
-        ids = _log(self.folder, peer.number).ids
-        runs = _delivery_runs(_trace(self.folder, peer.number))
-        counts = runs["count"]
-        return pd.DataFrame(
-            {
-                "peer": np.full(len(ids), peer.number, np.int32),
-                "position": np.arange(len(ids)),
-                "sender": (ids >> np.uint64(NUMBER_BITS)).astype(np.int32),
-                "number": (ids & np.uint64(NUMBERS - 1)).astype(np.int64),
-                "time_s": np.repeat(runs["time_s"], counts),
-                "stamp": np.repeat(runs["stamp"], counts).astype(np.int64),
+        (whole,) = self.deliveries_in_parts(peer, MOST_MESSAGES)
+        return whole
+
+    def deliveries_in_parts(self, peer: Peer, most: int | None = None) -> Iterator[pd.DataFrame]:
+        """The same, of about so many deliveries at a time; at least one part, which may be empty."""
+        for columns in self.delivery_columns(peer, most or PART_ROWS):
+            typed = {name: np.array(columns[name], kind) for name, kind in DELIVERY_COLUMNS.items()}
+            yield pd.DataFrame(typed, copy=False)
+
+    def delivery_columns(self, peer: Peer, most: int) -> Iterator[dict[str, np.ndarray]]:
+        """The same as arrays of whatever types the records have, to be read before the next part comes."""
+        position = 0
+        for runs, times_s in _delivery_runs(_trace(self.folder, peer.number), peer.zero_s, most):
+            counts, numbers, senders, stamps = (runs[name] for name in ("count", "first", "sender", "stamp"))
+            rows = len(runs)
+            if not (counts == 1).all():
+                rows = int(counts.sum(dtype=np.int64))
+                numbers = np.repeat(numbers - (np.cumsum(counts, dtype=np.int64) - counts), counts) + np.arange(rows)
+                senders, stamps, times_s = (np.repeat(column, counts) for column in (senders, stamps, times_s))
+            yield {
+                "peer": np.full(rows, peer.number, np.int16),
+                "position": np.arange(position, position + rows),
+                "sender": senders,
+                "number": numbers,
+                "time_s": times_s,
+                "stamp": stamps,
             }
-        )
+            position += rows
 
     def sends_of(self, peer: Peer) -> pd.DataFrame:
         """What one peer multicast, in order."""
-        sends = _log(self.folder, peer.number).sends
+        sends = self.log_of(peer).sends
         numbers, times_s, after = ([], [], []) if sends is None else (sends.numbers, sends.times_s, sends.after)
         return pd.DataFrame(
             {
@@ -130,10 +167,13 @@ def load_run(folder: Path | str, *, partial: bool = False) -> Run:
     if is_partial and not partial:
         why = (verdict.get("error") or {}).get("sentence", "the run did not come to its end")
         raise SettingsError(f"only a part of the run is here: {why}", file=str(folder))
-    peers = tuple(_peer(folder, settings, number) for number in range(len(settings.members)))
+    surveys = [_survey(folder, number) for number in range(len(settings.members))]
+    peers = tuple(_peer(settings, number, found) for number, found in enumerate(surveys))
     if not is_partial:
         _check_whole(folder, peers, scenario)
-    return Run(folder, scenario, settings, verdict, measures, peers, is_partial)
+    short = [peer.number for peer in peers if peer.delivered + peer.multicast <= SHORT]
+    logs = {number: _log(folder, number) for number in short}
+    return Run(folder, scenario, settings, verdict, measures, peers, is_partial, logs)
 
 
 # Documents
@@ -164,18 +204,25 @@ def _settings(path: Path, written: Any) -> RunSettings:
 # Logs
 
 
-def _peer(folder: Path, settings: RunSettings, number: int) -> Peer:
-    log = _log(folder, number)
+def _peer(settings: RunSettings, number: int, found: Survey) -> Peer:
     return Peer(
         number=number,
         name=settings.members[number],
         region=settings.regions[number] if number < len(settings.regions) else "",
-        delivered=len(log.ids),
-        multicast=0 if log.sends is None else len(log.sends.numbers),
-        start=log.start,
-        zero_s=log.zero_s,
-        sealed=bool(log.sealed),
+        delivered=found.deliveries,
+        multicast=found.multicasts,
+        start=found.start,
+        zero_s=found.zero_s,
+        sealed=found.sealed,
     )
+
+
+def _survey(folder: Path, number: int) -> Survey:
+    """What one peer's log comes to, checked; nothing where there is none."""
+    found = survey(_trace(folder, number))
+    if found.sender != number:
+        raise SettingsError(f"is the log of peer {found.sender}", file=str(_trace(folder, number)))
+    return found
 
 
 def _check_whole(folder: Path, peers: tuple[Peer, ...], scenario: Mapping[str, Any]) -> None:
@@ -195,24 +242,35 @@ def _check_whole(folder: Path, peers: tuple[Peer, ...], scenario: Mapping[str, A
 
 
 def _log(folder: Path, number: int) -> PeerLog:
-    """One peer's log, checked; an empty one where there is none."""
+    """One peer's log; an empty one where there is none. Who was never released has no times."""
     (log,) = load_traces([_trace(folder, number)], times=True).logs
-    if log.sender != number:
-        raise SettingsError(f"is the log of peer {log.sender}", file=str(_trace(folder, number)))
+    if log.zero_s is None:
+        log.times_s[:] = np.nan
     return log
 
 
-def _delivery_runs(trace: Path) -> np.ndarray:
-    """The records of deliveries with their times since Release, which came after some of them perhaps."""
-    if not trace.exists():
-        return np.empty(0, DELIVERY)
-    records = np.fromfile(trace, DELIVERY, offset=read_header(trace)[1])
-    zeros = records["time_s"][records["kind"] == RELEASED]
-    # Until a peer was released its clock had no zero yet; whoever never was has no times at all.
-    first = zeros[0] if len(zeros) else np.nan
-    released = np.cumsum(records["kind"] == RELEASED)
-    records["time_s"] += (np.append(0.0, zeros) - first)[released]
-    return records[records["kind"] == DELIVERED]
+def _delivery_runs(trace: Path, zero_s: float | None, most: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The records of deliveries, of about so many messages at a time, and their times since Release.
+
+    What came before the release has times of a clock without zero; whoever never was released has no times at all.
+    """
+    header, offset = read_header(trace) if trace.exists() else ({}, 0)
+    count = (trace.stat().st_size - offset) // DELIVERY.itemsize if header else 0
+    records = np.memmap(trace, DELIVERY, "r", offset, (count,)) if count else np.empty(0, DELIVERY)
+    shift_s = np.nan if zero_s is None else -zero_s
+    for low in range(0, max(1, count), most):
+        part = np.asarray(records[low : low + most])
+        delivered, times_s = part["kind"] == DELIVERED, part["time_s"]
+        if shift_s:
+            released = np.flatnonzero(part["kind"] == RELEASED)
+            until = released[0] if len(released) else len(part)
+            times_s = np.concatenate([times_s[:until] + shift_s, times_s[until:]])
+            shift_s = 0.0 if len(released) else shift_s
+        if not delivered.all():
+            part, times_s = part[delivered], times_s[delivered]
+        messages = np.cumsum(part["count"], dtype=np.int64)
+        cuts = [0, *(np.flatnonzero(np.diff(messages // most)) + 1), len(part)]
+        yield from ((part[begin:end], times_s[begin:end]) for begin, end in pairwise(cuts))
 
 
 def _trace(folder: Path, number: int) -> Path:

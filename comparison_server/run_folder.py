@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,34 @@ def load_traces(traces: Sequence[Path | str], *, peers: int | None = None, times
     return Evidence(logs, names, closed=peers is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is to be known of a log without holding it: how much it says, and how it begins and ends."""
+
+    sender: int
+    deliveries: int
+    multicasts: int
+    start: int
+    zero_s: float | None
+    sealed: bool
+
+
+def survey(trace: Path) -> Survey:
+    """Looks through one log and the send records beside it, and refuses what `load_traces` would."""
+    header, sender, records, sealed = _open_log(trace)
+    deliveries = _check(trace, records, {DELIVERED, VIEW, RELEASED, SEAL})
+    zero_s = None
+    for _, part in _parts(records):
+        if zero_s is None and len(zeros := part["time_s"][part["kind"] == RELEASED]):
+            zero_s = float(zeros[0])
+    path, multicasts, sends_sealed = _sends_of(trace), 0, True
+    if path.exists():
+        _, sends, sends_sealed = _read(path, SEND, "after")
+        multicasts = _check(path, sends, {DELIVERED, SEAL})
+        _check_after(path, sends)
+    return Survey(sender, deliveries, multicasts, int(header.get("start", 0)), zero_s, bool(sealed and sends_sealed))
+
+
 def facts_of(folder: Path | str) -> dict[str, object]:
     """What the scenario of a run folder tells of the run, as far as a verdict repeats it."""
     scenario = _scenario(Path(folder))
@@ -114,10 +143,7 @@ def _sends_of(trace: Path) -> Path:
 
 def _load_log(trace: Path, times: bool) -> PeerLog:
     label = trace.stem.removeprefix("trace-")
-    header, records, sealed = _read(trace, DELIVERY, "stamp") if trace.exists() else ({}, np.empty(0, DELIVERY), False)
-    sender = header.get("peer", label)
-    if not str(sender).isdecimal() or int(sender) >= MOST_PEERS:
-        raise EvidenceError(f"{trace} does not tell the number of its peer")
+    header, sender, records, sealed = _open_log(trace)
     sends, sends_sealed = _load_sends(_sends_of(trace), times)
     messages = _check(trace, records, {DELIVERED, VIEW, RELEASED, SEAL})
     ids, times_s = np.empty(messages, np.uint64), np.empty(messages) if times else None
@@ -137,7 +163,7 @@ def _load_log(trace: Path, times: bool) -> PeerLog:
     return PeerLog(
         label,
         ids,
-        int(sender),
+        sender,
         sends,
         sealed=sealed and sends_sealed,
         start=int(header.get("start", 0)),
@@ -145,6 +171,15 @@ def _load_log(trace: Path, times: bool) -> PeerLog:
         times_s=times_s,
         zero_s=zero_s,
     )
+
+
+def _open_log(trace: Path) -> tuple[dict, int, np.ndarray, bool]:
+    """The header of a log, whose it is, its records, and whether it was closed in order."""
+    header, records, sealed = _read(trace, DELIVERY, "stamp") if trace.exists() else ({}, np.empty(0, DELIVERY), False)
+    sender = header.get("peer", trace.stem.removeprefix("trace-"))
+    if not str(sender).isdecimal() or int(sender) >= MOST_PEERS:
+        raise EvidenceError(f"{trace} does not tell the number of its peer")
+    return header, int(sender), records, sealed
 
 
 def _load_sends(path: Path, times: bool) -> tuple[Sends | None, bool]:

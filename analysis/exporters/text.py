@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from analysis.exporters.lines import lines
 from analysis.run import Peer, Run
 
@@ -16,11 +14,12 @@ TIME_WIDTH = 14
 def deliveries(run: Run) -> Iterator[bytes]:
     """A section for each peer."""
     for peer in run.peers:
-        table = run.deliveries_of(peer)[TITLES]
-        widths = [_width(table[title]) for title in TITLES[:-1]]
+        widths = [_width(run, peer, title) for title in TITLES[:-1]]
         titles = "  ".join(f"{title:>{width}}" for title, width in zip(TITLES, [*widths, TIME_WIDTH]))
         yield f"{_heading(peer)}\n{titles}\n".encode()
-        yield from lines(table, "  ".join(f"%{width}d" for width in widths) + f"  %{TIME_WIDTH}.6f\n")
+        line = "  ".join(f"%{width}d" for width in widths) + f"  %{TIME_WIDTH}.6f\n"
+        for part in run.deliveries_in_parts(peer):
+            yield from lines(part[TITLES], line)
         yield b"\n"
 
 
@@ -29,6 +28,7 @@ def _heading(peer: Peer) -> str:
     return f"peer {peer.number} ({called}): {peer.delivered} deliveries" + ("" if peer.sealed else ", and cut there")
 
 
-def _width(column: pd.Series) -> int:
+def _width(run: Run, peer: Peer, title: str) -> int:
     """As wide as the title and the widest number."""
-    return max(len(column.name), len(str(column.max())) if len(column) else 0)
+    widest = max((part[title].max() for part in run.deliveries_in_parts(peer) if len(part)), default=0)
+    return max(len(title), len(str(widest)))

@@ -30,6 +30,7 @@ BENCHES: Mapping[str, str] = {
     "simulator": "experiments.bench.simulating",
     "explorer": "experiments.bench.exploring",
     "judge": "experiments.bench.judging",
+    "reporting": "experiments.bench.reporting",
 }
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import output
+from analysis import load, output
 from analysis.__main__ import app
-from analysis.exporters import EXPORTERS, SENDS
+from analysis.columns import FRAMES
+from analysis.exporters import EXPORTERS, FRAME_FORMS, SENDS
 from analysis.run import load_run
 from comparison_server import face
 
@@ -29,8 +30,18 @@ def command(capsysbinary):
 
 def test_an_export_goes_to_standard_output(command, lossy):
     for to, exporter in EXPORTERS.items():
-        expected = b"".join(exporter(load_run(lossy["fifo"]))).decode()
-        assert command("export", lossy["fifo"], "--to", to) == (0, expected, "")
+        if to != "parquet":  # no text
+            expected = b"".join(exporter(load_run(lossy["fifo"]))).decode()
+            assert command("export", lossy["fifo"], "--to", to) == (0, expected, "")
+
+
+def test_a_file_of_bytes_goes_anywhere_but_to_a_terminal(command, lossy, tmp_path, monkeypatch):
+    out = tmp_path / "deliveries.parquet"
+    assert command("export", lossy["fifo"], "--to", "parquet", "--out", out) == (0, "", "")
+    assert out.read_bytes() == b"".join(EXPORTERS["parquet"](load_run(lossy["fifo"])))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    code, printed, err = command("export", lossy["fifo"], "--to", "parquet")
+    assert (code, printed) == (2, "") and "a terminal cannot show it; name a file" in err
 
 
 def test_an_export_goes_into_files_and_replaces_them(command, lossy, tmp_path):
@@ -41,6 +52,22 @@ def test_an_export_goes_into_files_and_replaces_them(command, lossy, tmp_path):
         assert out.read_bytes() == b"".join(EXPORTERS["csv"](load_run(lossy[name])))
         assert sends.read_bytes() == b"".join(SENDS["csv"](load_run(lossy[name])))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deliveries.csv", "sends.csv"]
+
+
+@pytest.mark.parametrize("to", FRAME_FORMS)
+def test_all_tables_of_several_runs(command, lossy, tmp_path, to):
+    tables = tmp_path / "some" / "tables"
+    assert command("export", *lossy.values(), "--to", to, "--frames", tables) == (0, "", "")
+    assert sorted(path.name for path in tables.iterdir()) == sorted(f"{name}.{to}" for name in FRAMES)
+    lab = load(*lossy.values())
+    for name in FRAMES:
+        assert (tables / f"{name}.{to}").read_bytes() == b"".join(FRAME_FORMS[to](name, lab.stream(name)))
+
+
+def test_a_log_that_is_too_long_for_shiviz_is_exported_with_a_note(command, lossy, monkeypatch):
+    monkeypatch.setattr("analysis.exporters.shiviz.MANY_EVENTS", 299)
+    code, out, err = command("export", lossy["fifo"], "--to", "shiviz")
+    assert code == 0 and out.count("\n") == 302 and err.startswith("note: 300 events; ShiViz draws some thousands")
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
@@ -82,7 +109,13 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
 @pytest.mark.parametrize(
     "arguments, code, sentence",
     [
-        (["export", "RUN", "--to", "xml"], 2, "--to: unknown form 'xml'; known are csv, text"),
+        (["export", "RUN", "--to", "xml"], 2, "--to: unknown form 'xml'; known are csv, text, parquet, jsonl, shiviz"),
+        (["export", "RUN", "RUN", "--to", "csv"], 2, "of 2 runs only tables can be written; say --frames DIR"),
+        (["export", "RUN", "--to", "text", "--frames", "OUT/t"], 2, "as 'text'; they can as csv, parquet, jsonl"),
+        (["export", "RUN", "--to", "csv", "--frames", "OUT/t", "--out", "OUT/a"], 2, "leave out --out and --sends"),
+        (["export", "RUN", "--to", "csv", "--frames", "RUN/verdict.json"], 2, "expected a folder, found a file"),
+        (["export", "RUN", "RUN", "--to", "csv", "--frames", "OUT/t"], 2, "is given twice"),
+        (["export", "OUT", "--to", "csv", "--frames", "OUT/t"], 2, "neither the folder of a run nor that of a sweep"),
         (["export", "RUN", "--to", "text", "--sends", "OUT/s"], 2, "--sends: text has no second file; csv has one"),
         (["export", "RUN", "--to", "csv", "--sends", "OUT/a", "--out", "OUT/a"], 2, "--sends: one file cannot"),
         (["export", "RUN", "--to", "csv", "--out", "OUT"], 2, ": expected a file, found a folder"),

@@ -1,12 +1,16 @@
 """Exports: what is in them, and that the judge says of an export what it said of the run."""
 
 import csv
+import io
 import json
 import math
+import re
 
+import pandas as pd
 import pytest
 
-from analysis.exporters import EXPORTERS, SENDS
+import analysis
+from analysis.exporters import EXPORTERS, FRAME_FORMS, SENDS
 from analysis.exporters.lines import LINES_AT_ONCE
 from analysis.run import load_run
 from comparison_server.judge import load as load_evidence
@@ -118,7 +122,7 @@ def test_a_long_log_comes_in_parts_of_whole_lines(copied):
     count = 2 * LINES_AT_ONCE + 5
     run = read_header(copied / "trace-0.bin")[0]["run"]
     plain.write_trace(copied, 0, [(RELEASED, 0, 0, 0, 0, 1.0), (DELIVERED, 1, 0, count, 1, 0.5)], run=run)
-    for to in EXPORTERS:
+    for to in ("csv", "text", "jsonl"):
         parts = list(EXPORTERS[to](load_run(copied)))
         assert all(part.endswith(b"\n") for part in parts)
         assert max(part.count(b"\n") for part in parts) == LINES_AT_ONCE
@@ -129,3 +133,156 @@ def test_a_long_log_comes_in_parts_of_whole_lines(copied):
 def test_times_that_nobody_knows(copied):
     plain.write_trace(copied, 0, [(DELIVERED, 1, 0, 1, 1, 0.5)], run=read_header(copied / "trace-1.bin")[0]["run"])
     assert math.isnan(float(exported(copied).splitlines()[1].split(",")[4]))
+
+
+def test_objects_and_parquet_hold_every_delivery(lossy):
+    columns = ["peer", "position", "sender", "number", "time_s", "stamp"]
+    for folder in lossy.values():
+        objects = [json.loads(line) for line in exported(folder, "jsonl").splitlines()]
+        content = b"".join(EXPORTERS["parquet"](load_run(folder)))
+        rows = pd.read_parquet(io.BytesIO(content)).to_dict("records")
+        expected = [
+            (peer, position, sender, number, time_s, stamp)
+            for peer in range(3)
+            for position, (sender, number, time_s, stamp) in enumerate(plain.delivered(folder, peer))
+        ]
+        for found in (objects, rows):
+            assert [list(row) for row in found] == [columns] * 225
+            assert [tuple(row.values())[:4] for row in found] == [row[:4] for row in expected]
+            assert [row["time_s"] for row in found] == pytest.approx([row[4] for row in expected], abs=1e-14)
+            assert [row["stamp"] for row in found] == [row[5] for row in expected]
+
+
+def test_times_that_nobody_knows_are_null(copied):
+    plain.write_trace(copied, 0, [(DELIVERED, 1, 0, 1, 1, 0.5)], run=read_header(copied / "trace-1.bin")[0]["run"])
+    assert json.loads(exported(copied, "jsonl").splitlines()[0])["time_s"] is None
+
+
+@pytest.mark.parametrize("form", FRAME_FORMS)
+def test_frames_in_every_form_hold_the_same(lossy, form):
+    lab = analysis.load(*lossy.values())
+    for name in ("runs", "deliveries", "violations", "latencies", "costs"):
+        content = b"".join(FRAME_FORMS[form](name, lab.stream(name)))
+        read = {
+            "csv": lambda: pd.read_csv(io.BytesIO(content), dtype={"chance": str}, keep_default_na=True),
+            "jsonl": lambda: pd.read_json(io.BytesIO(content), lines=True, dtype=False),
+            "parquet": lambda: pd.read_parquet(io.BytesIO(content)),
+        }[form]()
+        frame = lab.frame(name)
+        assert list(read) == list(frame) and len(read) == len(frame)
+        for column in frame:
+            if pd.api.types.is_float_dtype(frame[column]):
+                assert read[column].astype(float).to_numpy() == pytest.approx(
+                    frame[column].astype(float).to_numpy(), rel=1e-6, abs=1e-9, nan_ok=True
+                )
+            else:
+                text = [["" if pd.isna(value) else str(value) for value in table[column]] for table in (frame, read)]
+                assert [each.removesuffix(".0") for each in text[1]] == text[0], (name, column)
+
+
+# ShiViz
+
+
+def events_of(folder):
+    """Each line of the log, read by the log's own regular expression as ShiViz reads it: host, clock, event."""
+    text = exported(folder, "shiviz")
+    pattern, delimiter, log = text.split("\n", 2)
+    assert delimiter == ""
+    for group in ("host", "clock", "event"):
+        assert f"(?<{group}>" in pattern
+    assert pattern.count("(") == pattern.count(")") == 3  # ShiViz takes groups out of each other wrongly
+    matches = list(re.finditer(pattern.replace("(?<", "(?P<"), log))
+    assert len(matches) == log.count("\n")
+    return [(match["host"], json.loads(match["clock"]), match["event"]) for match in matches]
+
+
+def histories(folder):
+    """By host its events in order: (what, message), from the records."""
+    found = {}
+    for peer in range(3):
+        deliveries = [("delivers", f"p{s}:{n}") for s, n, _, _ in plain.delivered(folder, peer)]
+        history, made = [], 0
+        for number, _, after in plain.multicast(folder, peer):
+            history += deliveries[made:after]
+            made = max(made, after)
+            history.append(("multicasts", f"p{peer}:{number}"))
+        found[f"p{peer}"] = history + deliveries[made:]
+    return found
+
+
+def happened_before(history):
+    """Every event with the set of all that happened before it and itself, worked out by following each arrow back."""
+    every = [((host, at), event) for host, events in history.items() for at, event in enumerate(events)]
+    where = {event: place for place, event in every if event[0] == "multicasts"}
+    past = {}
+
+    def past_of(event):
+        waiting, seen = [event], {event}
+        while waiting:
+            host, at = waiting.pop()
+            causes = [(host, at - 1)] if at else []
+            what, message = history[host][at]
+            if what == "delivers":
+                causes.append(where["multicasts", message])
+            for cause in causes:
+                if cause not in seen:
+                    seen.add(cause)
+                    waiting.append(cause)
+        return seen
+
+    for host, events in history.items():
+        for at in range(len(events)):
+            past[host, at] = past_of((host, at))
+    return past
+
+
+def test_vector_clocks_are_those_of_happened_before(lossy):
+    for title, folder in lossy.items():
+        history = histories(folder)
+        past = happened_before(history)
+        seen = dict.fromkeys(history, 0)
+        for host, clock, event in events_of(folder):
+            at = seen[host]
+            seen[host] += 1
+            assert tuple(event.split()) == history[host][at], title
+            before = past[host, at]
+            expected = {other: sum(each == other for each, _ in before) for other in history}
+            assert clock == {other: count for other, count in expected.items() if count}, (title, host, at)
+            assert clock[host] == at + 1 == seen[host]  # counts from 1, by one
+        assert seen == {host: len(events) for host, events in history.items()}
+
+
+def test_clocks_carry_what_came_the_long_way(copied):
+    """p1 multicasts after it delivered p0's message, which p2 delivers only later; what p2 then knows p0 hears of."""
+    run = read_header(copied / "trace-0.bin")[0]["run"]
+    logs = {0: [(0, 0), (2, 0)], 1: [(0, 0), (1, 0)], 2: [(1, 0), (2, 0)]}
+    sends = {0: [(0, 1, 0, 0.1)], 1: [(0, 1, 1, 0.2)], 2: [(0, 1, 1, 0.3)]}
+    for peer, log in logs.items():
+        records = [(DELIVERED, sender, number, 1, 1, 0.5) for sender, number in log]
+        plain.write_trace(copied, peer, [(RELEASED, 0, 0, 0, 0, 1.0), *records], run=run)
+        plain.write_sends(copied, peer, sends[peer], run=run)
+    last = [clock for host, clock, event in events_of(copied) if (host, event) == ("p0", "delivers p2:0")]
+    assert last == [{"p0": 3, "p1": 2, "p2": 2}]
+
+
+def test_clocks_in_parts_are_the_same(copied, monkeypatch):
+    whole = exported(copied, "shiviz")
+    for at_once in (1, 2, 7):
+        monkeypatch.setattr("analysis.exporters.shiviz.AT_ONCE", at_once)
+        assert exported(copied, "shiviz") == whole
+
+
+def test_names_that_shiviz_would_cut(copied):
+    settings = json.loads((copied / "scenario.json").read_text())["settings"]
+    plain.change(copied / "scenario.json", settings=settings | {"members": ["ana maria", "ana_maria", "{bob} \u00e4"]})
+    hosts = {host for host, _, _ in events_of(copied)}
+    assert hosts == {"ana_maria#0", "ana_maria#1", "{bob}_\u00e4#2"}
+
+
+def test_messages_of_strangers_and_without_a_record(copied):
+    run = read_header(copied / "trace-0.bin")[0]["run"]
+    records = [(DELIVERED, 9, 0, 1, 1, 0.5), (DELIVERED, 1, 77, 1, 1, 0.6)]
+    plain.write_trace(copied, 0, [(RELEASED, 0, 0, 0, 0, 1.0), *records], run=run)
+    plain.write_sends(copied, 0, [], run=run)
+    mine = [(clock, event) for host, clock, event in events_of(copied) if host == "p0"]
+    assert mine == [({"p0": 1}, "delivers 9:0"), ({"p0": 2}, "delivers p1:77")]
