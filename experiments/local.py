@@ -9,7 +9,6 @@ killed if they do not, and follow this process if it is killed itself.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import secrets
@@ -27,6 +26,7 @@ from time import monotonic, time
 from typing import Any
 
 from comparison_server.service import Interrupts, Outcome, Progress, Service
+from experiments.following import follow_parent
 from experiments.play import Ended, Planned, World, ended, header_of
 from experiments.room import check_room
 from peer.core.errors import RunError
@@ -41,7 +41,6 @@ ORPHAN_S = 5.0  # a peer without any control connection for so long ends
 END_S = 5.0  # for processes that were told to end
 FOLDER = "ordering-lab-"
 ABANDONED_S = 60.0  # a folder so old was locked by its owner, if that still lives
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -256,7 +255,7 @@ class LocalCluster:
                 stdout=subprocess.PIPE if module == "group_manager" else file,
                 stderr=file,
                 start_new_session=True,  # Ctrl-C on the terminal is for this process; it ends the others in order
-                preexec_fn=_follow_parent(),
+                preexec_fn=follow_parent(),
             )
         return Child(name, process, said)
 
@@ -308,24 +307,3 @@ def _reap(children: list[Child], timeout_s: float) -> None:
             child.process.wait(max(0.0, until - monotonic()))
         except subprocess.TimeoutExpired:
             pass  # it will be killed
-
-
-def _follow_parent() -> Callable[[], None] | None:
-    """What a child does before anything else, so that it dies with the thread that started it, where that can be had.
-
-    Elsewhere peers miss their control connections and the manager its parent, and end a little later.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-    except (OSError, AttributeError):
-        return None
-    parent = os.getpid()
-
-    def follow() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died in the meantime
-            os._exit(1)
-
-    return follow

@@ -42,6 +42,7 @@ class Planned:
     repeat: int | None
     world: str
     settings: RunSettings
+    name: str | None = None  # of its folder; None: after its scenario
 
     @property
     def title(self) -> str:
@@ -98,23 +99,34 @@ def ended(outcome: Outcome) -> Ended:
     return Ended(outcome.error, {"peers": outcome.measures}, outcome.remarks)
 
 
-def plan(scenario: Scenario, orderings: Iterable[tuple[str, str | None]], repeats: int, world: str) -> list[Planned]:
-    """All runs, ordering by ordering within each repetition, so that what is compared runs close together."""
+def plan(
+    scenario: Scenario,
+    orderings: Iterable[tuple[str, str | None]],
+    repeats: int,
+    world: str,
+    repetition: int | None = None,
+) -> list[Planned]:
+    """All runs, ordering by ordering within each repetition, so that what is compared runs close together.
+
+    `repetition`: only the runs of that one.
+    """
     chosen = list(orderings)
     runs = []
-    for repeat in range(repeats):
+    for repeat in range(repeats) if repetition is None else [repetition]:
         seed = seed_text(scenario.seed, repeat)
         for ordering, variant in chosen:
             settings = resolve(scenario, ordering, variant, seed, world)
             promised(settings)  # a stack that does not fit together is refused before anything starts
-            runs.append(Planned(scenario, ordering, variant, repeat if repeats > 1 else None, world, settings))
+            one_of_several = repeats > 1 or repetition is not None
+            runs.append(Planned(scenario, ordering, variant, repeat if one_of_several else None, world, settings))
     return runs
 
 
 def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
     """Play one after another; what is left of each."""
     for planned in runs:
-        folder = fresh_folder(out, run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat))
+        usual_name = run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat)
+        folder = fresh_folder(out, planned.name or usual_name)
         clock = "own" if planned.world == "cloud" else "shared"  # the other worlds are on one machine
         with in_use(folder), _room_asked_for(planned, folder):
             write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
@@ -173,7 +185,7 @@ def conclude(planned: Planned, folder: Path, how: Ended) -> Played:
         verdict.replicas = compared.summary
         measures["replicas"] = compared.details
     played = Played(planned, folder, verdict, how.error, measures, how.remarks)
-    _write(folder / "verdict.json", played.as_dict())
+    _write(folder / "verdict.json", {**played.as_dict(), "folder": folder.name})  # which may be moved elsewhere
     _write(folder / "measures.json", measures)
     if how.error is None:
         mark_complete(folder)

@@ -7,11 +7,13 @@ import platform
 import subprocess
 import sysconfig
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from comparison_server.run_folder import PARTIAL
+from experiments.command_line import command_of
 from experiments.scenario import Scenario, as_written
 from peer.core.errors import SettingsError
 from peer.core.settings import RunSettings
@@ -69,6 +71,7 @@ def write_scenario(
         "clock": clock,
         "seed": scenario.seed,
         "repeat": repeat,
+        "command": command_of(scenario, settings, world, repeat),
         "commit": commit(),
         "versions": versions(),
     }
@@ -87,9 +90,14 @@ def versions() -> dict[str, Any]:
     }
 
 
+@lru_cache
 def commit() -> str | None:
-    """The commit of this program's own sources; None where they are not a git checkout."""
-    root = Path(__file__).resolve().parent.parent
+    """The commit of this program's own sources, as it was when that was first asked."""
+    return commit_of(Path(__file__).resolve().parent.parent)
+
+
+def commit_of(root: Path) -> str | None:
+    """The commit of the sources in a folder; None where they are not a git checkout."""
     command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
     try:
         answer = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)

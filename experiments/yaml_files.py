@@ -70,8 +70,14 @@ def shown(value: object) -> str:
     """A value as a person wrote it, cut where it grows long."""
     if value is None:
         return "nothing"
-    text = " ".join(yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").split())
+    text = in_one_line(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def in_one_line(value: object) -> str:
+    """A value as a person writes it on a command line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    return " ".join(text.removesuffix("...\n").split())
 
 
 class _Loader(yaml.SafeLoader):

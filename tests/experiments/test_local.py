@@ -205,7 +205,7 @@ def test_they_end_when_this_process_is_killed(following):
     script = (
         "import json, time\n"
         "from experiments import local\n"
-        + ("local.ORPHAN_S = 60\n" if following else "local.ORPHAN_S = 1\nlocal._follow_parent = lambda: None\n")
+        + ("local.ORPHAN_S = 60\n" if following else "local.ORPHAN_S = 1\nlocal.follow_parent = lambda: None\n")
         + "with local.LocalCluster(2) as cluster:\n"
         "    print(json.dumps(cluster.pids), flush=True)\n"
         "    time.sleep(60)\n"

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import run_folder
 from experiments.run_folder import (
+    commit_of,
     fresh_folder,
     is_complete,
     mark_complete,
@@ -75,24 +76,24 @@ def test_scenario_json_repeats_the_run(tmp_path):
 
 
 def test_commit_is_that_of_this_checkout(tmp_path, monkeypatch):
-    (tmp_path / "lab" / "experiments").mkdir(parents=True)
-    monkeypatch.setattr(run_folder, "__file__", str(tmp_path / "lab" / "experiments" / "run_folder.py"))
+    lab = tmp_path / "lab"
+    lab.mkdir()
 
     def git(*words, folder):
         who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
         answer = subprocess.run(["git", *who, *words], cwd=folder, capture_output=True, text=True, check=True)
         return answer.stdout.strip()
 
-    assert run_folder.commit() is None  # no repository
+    assert commit_of(lab) is None  # no repository
     git("init", folder=tmp_path)
     git("commit", "--allow-empty", "-m", "another project's", folder=tmp_path)
-    assert run_folder.commit() is None  # unpacked inside of somebody else's
-    git("init", folder=tmp_path / "lab")
-    assert run_folder.commit() is None  # nothing committed yet
-    git("commit", "--allow-empty", "-m", "ours", folder=tmp_path / "lab")
-    assert run_folder.commit() == git("rev-parse", "HEAD", folder=tmp_path / "lab")
+    assert commit_of(lab) is None  # unpacked inside of somebody else's
+    git("init", folder=lab)
+    assert commit_of(lab) is None  # nothing committed yet
+    git("commit", "--allow-empty", "-m", "ours", folder=lab)
+    assert commit_of(lab) == git("rev-parse", "HEAD", folder=lab)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert run_folder.commit() is None  # no git
+    assert commit_of(lab) is None  # no git
 
 
 def test_versions_tell_a_fast_build(monkeypatch):

@@ -1,0 +1,175 @@
+"""The folder of a sweep: one process's at a time, and at any moment fit to go on from.
+
+    plan.json     the plan, and its runs in order
+    runs/NAME     run folders; they appear whole, or marked as partial if their run did not come to its end
+    failed.json   the runs that have no folder, or a partial one: why
+    frames/       all runs as tables, once the sweep is through
+    partial/      what is being written; whatever is found there is of a sweep that was cut
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from comparison_server.run_folder import PARTIAL
+from experiments.run_folder import commit
+from experiments.sweep.plan import Loaded
+from experiments.sweep.playing import Result
+from experiments.sweep.sources import digest_of_sources
+from experiments.yaml_files import shown
+from peer.core.errors import SettingsError
+
+PLAN, RUNS, FAILED, FRAMES, BEING_WRITTEN, LOCK = "plan.json", "runs", "failed.json", "frames", "partial", "lock"
+
+
+class SweepFolder:
+    """The folder of a sweep that this process plays."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.lock = lock  # the open file; whoever inherits it keeps the folder locked
+        self.failed: dict[str, str] = {}
+        self.being_written = path / BEING_WRITTEN
+
+    def outcome_of(self, name: str) -> list[str] | None:
+        """The promised properties that were broken in a run that came to its end; None if it has to be played."""
+        folder = self.path / RUNS / name
+        if not (folder / PARTIAL).exists():
+            try:
+                json.loads((folder / "scenario.json").read_bytes())
+                json.loads((folder / "measures.json").read_bytes())
+                verdict = json.loads((folder / "verdict.json").read_bytes())
+                logs = [*folder.glob("trace-*.bin"), *folder.glob("sends-*.bin")]
+                if len(logs) == 2 * verdict["peers"] and all(log.stat().st_size for log in logs):
+                    return broken(verdict)
+            except (OSError, ValueError, KeyError, TypeError):  # cut by a power failure, say
+                pass
+        return None
+
+    def keep(self, name: str, result: Result) -> None:
+        """A run's folder appears; a run that failed is listed."""
+        if result.files:
+            folder = self.being_written / name
+            folder.mkdir()
+            for file, content in result.files.items():
+                (folder / file).write_bytes(content)
+            target = self.path / RUNS / name
+            shutil.rmtree(target, ignore_errors=True)  # a partial one, of an earlier attempt
+            folder.rename(target)
+        if result.failure:
+            self.failed[name] = result.failure
+            self.write_failed()
+
+    def write_failed(self) -> None:
+        """Which runs failed so far."""
+        self._write(FAILED, self.failed)
+
+    def forget_frames(self) -> None:
+        """There are to be more runs than the tables know."""
+        shutil.rmtree(self.path / FRAMES, ignore_errors=True)
+
+    def write_frames(self) -> None:
+        """All runs as tables."""
+        from analysis import frames  # pandas and pyarrow take a while to import, and most calls do not come here
+
+        fresh = self.being_written / FRAMES
+        frames.write(frames.load(self.path), fresh)
+        self.forget_frames()
+        fresh.rename(self.path / FRAMES)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the tables of all runs are there."""
+        return (self.path / FRAMES).is_dir()
+
+    def prepare(self, loaded: Loaded, command: str) -> None:
+        """What is there is of this very plan, or the plan is written; what was cut is removed."""
+        document = {
+            **loaded.as_dict(), "command": command, "commit": commit(), "sources": digest_of_sources(),
+        }  # fmt: skip
+        known = self._known()
+        if known is not None:
+            _check_same(self.path, known, document)
+        shutil.rmtree(self.being_written, ignore_errors=True)
+        (self.path / RUNS).mkdir(exist_ok=True)
+        self.being_written.mkdir()
+        if known is None:
+            self._write(PLAN, document)
+        self.write_failed()
+
+    def _known(self) -> dict[str, Any] | None:
+        """The plan that the folder holds."""
+        try:
+            known = json.loads((self.path / PLAN).read_bytes())
+        except FileNotFoundError:
+            strange = sorted({path.name for path in self.path.iterdir()} - {LOCK, RUNS, BEING_WRITTEN})
+            if strange:
+                problem = f"this folder is no sweep's: it holds {strange[0]}, and no {PLAN}; give another --out"
+                raise SettingsError(problem, file=str(self.path)) from None
+            return None
+        except ValueError as error:
+            raise SettingsError(f"is damaged: {error}", file=str(self.path / PLAN)) from None
+        return known if isinstance(known, dict) else {}
+
+    def _write(self, name: str, document: Any) -> None:
+        """A document of the sweep appears as a whole."""
+        fresh = self.being_written / name
+        fresh.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.replace(self.path / name)
+
+
+@contextmanager
+def opened(loaded: Loaded, out: Path, command: str, resume: bool) -> Iterator[SweepFolder]:
+    """The folder of a plan, ready to be gone on with; SettingsError if it is another's, or at work."""
+    path = out / loaded.plan.name
+    if resume and not (path / PLAN).is_file():
+        problem = f"there is nothing to be resumed: {path} holds no sweep; without --resume it is begun"
+        raise SettingsError(problem, path="--resume")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be made: {error.strerror}", path="--out") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = "another process plays this sweep just now; wait for its end, or give another --out"
+            raise SettingsError(problem, file=str(path)) from None
+        folder = SweepFolder(path, lock)
+        folder.prepare(loaded, command)
+        yield folder
+        shutil.rmtree(folder.being_written, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def broken(verdict: Mapping[str, Any]) -> list[str]:
+    """The properties that a verdict finds broken though they were promised."""
+    found = verdict["properties"].items()
+    return [name for name, finding in found if finding["promised"] and finding["holds"] is False]
+
+
+def _check_same(path: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses to mix the runs of two plans, or of two versions of the program."""
+    other = "give another --out, or another name in the plan"
+    for part in ("plan", "scenario"):
+        was, now = known.get(part) or {}, wanted[part]
+        for key in now:
+            if was.get(key) != now[key]:
+                where = key if part == "plan" else f"{part}.{key}"
+                problem = f"this is the sweep of another plan ({where}: {shown(was.get(key))} there, {shown(now[key])}"
+                raise SettingsError(f"{problem} here); {other}", file=str(path))
+    if known.get("sources") != wanted["sources"]:
+        by = f"commit {known.get('commit') or 'unknown'} or what it was changed to"
+        problem = f"its runs were played by another version of the program ({by}); {other}, or go back to that version"
+        raise SettingsError(problem, file=str(path))
+    if known.get("points") != wanted["points"]:  # a planet was measured again, say
+        raise SettingsError(f"this plan comes to other runs by now; {other}", file=str(path))
