@@ -18,6 +18,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from analysis.live.board import Board
+from analysis.live.serving import live_page
 from comparison_server import face
 from comparison_server.coordinator import Found
 from comparison_server.judge import judge
@@ -26,8 +28,9 @@ from comparison_server.prompt import answers, ask, named
 from comparison_server.service import PORT, Interrupted, Progress, Service
 from comparison_server.verdict import describe
 from experiments.local import LOOPBACK, LocalCluster
-from experiments.play import Ended, Planned, World, ended, header_of, planned_as, play
+from experiments.play import Ended, Planned, World, ended, header_of, planned_as
 from experiments.scenario import Scenario, load, orderings, override, resolve, seed_text
+from experiments.watched import play_watched
 from experiments.written import most_messages
 from group_manager.service import PORT as MANAGER_PORT
 from peer.core.errors import HELD, INTERRUPTED, UNFINISHED, LabError, RunError, SettingsError
@@ -70,6 +73,7 @@ def interactive(
     seed: Annotated[int, typer.Option(min=0, help="the same seed, the same chance")] = 1,
     wait_s: Annotated[float, typer.Option(min=0, help="how long to wait for peers")] = 600.0,
     out: Annotated[Path, typer.Option(help="where run folders are made")] = Path("runs"),
+    live: face.LiveOption = None,
 ) -> int:
     """Lead runs of the peers that connect, and compare in which order each of them delivered.
 
@@ -95,8 +99,10 @@ def interactive(
         spawn is not None,
     )
     plan.next(expected, messages or 0)  # what cannot be run is said before anything starts
-    with _served(spawn, manager, bind, advertise, group, key, take_over) as server:
-        lead = Lead(server, plan, peers or spawn, wait_s, out)
+    with ExitStack() as stack:
+        page = stack.enter_context(live_page(live, "interactive"))
+        server = stack.enter_context(_served(spawn, manager, bind, advertise, group, key, take_over))
+        lead = Lead(server, plan, peers or spawn, wait_s, out, page)
         code = lead.wait()
         if messages is None:
             return max(code, lead.ask_and_run())
@@ -143,6 +149,7 @@ class Lead:
     peers: int | None  # how many are wanted; None: all that are here
     wait_s: float
     out: Path
+    page: Board | None = None
     gone: dict[str, str] = field(default_factory=dict)  # of the peers started here: how they ended
     last: tuple[str, ...] = ()  # who took part in the last run
     pressed: bool = False  # Ctrl-C, while a run went on
@@ -231,7 +238,7 @@ class Lead:
 
     def _play(self, planned: Planned, world: World) -> int:
         code = HELD
-        for played in play([planned], world, self.out):
+        for played in play_watched([planned], world, self.out, self.page):
             print(describe(played.verdict))
             for remark in played.remarks:
                 print(remark)
@@ -312,7 +319,7 @@ class Lead:
     def _watched(self) -> Iterator[Callable[[Progress], None]]:
         """Shows how far a run is, and notes whether Ctrl-C was pressed in it."""
         try:
-            with LiveRun(HOW_TO_END) as live:
+            with LiveRun(HOW_TO_END, self.page and self.page.show) as live:
                 yield live.show
         except KeyboardInterrupt:
             self.pressed = True

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from peer.core.errors import BAD_SETTINGS, HELD, INTERRUPTED, UNFINISHED, LabError
 from peer.drivers.program import loaded, nobody_reads, say
+
+LIVE = "--live"
+LiveOption = Annotated[
+    int | None,
+    typer.Option(LIVE, metavar="[PORT]", min=0, max=65535, help="show the runs in a browser of this machine (8642)"),
+]
 
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
@@ -19,7 +27,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(list(_with_ports(sys.argv[1:] if arguments is None else arguments)), standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except TyperException as error:
@@ -37,6 +45,14 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         print("interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+def _with_ports(arguments: Sequence[str]) -> Iterator[str]:
+    """The usual port where --live names none: typer has no option whose value may be left out."""
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        yield argument
+        if argument == LIVE and not following.isdecimal():
+            yield "0"
 
 
 def help_unless_command(context: typer.Context) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from time import monotonic
 
@@ -60,14 +60,14 @@ def _in_foreground() -> bool:
 class LiveRun:
     """What stands at the bottom of the terminal while runs go on, and vanishes after; nothing where nobody looks."""
 
-    def __init__(self, heading: RenderableType | None = None) -> None:
-        """`heading`: what stands above it all, also between runs."""
+    def __init__(self, heading: RenderableType | None = None, also: Callable[[Progress], None] | None = None) -> None:
+        """`heading`: what stands above it all, also between runs. `also` hears what is shown, terminal or not."""
         console = Console(stderr=True)
         self._live: Live | None = None
         if console.is_terminal and not console.is_dumb_terminal:
             self._live = Live(console=console, auto_refresh=False, transient=True)
         self._heading: list[RenderableType] = [] if heading is None else [heading]
-        self._drawn = 0.0
+        self._drawn, self._also = 0.0, also
         self._stack = ExitStack()
 
     def __enter__(self) -> LiveRun:
@@ -84,6 +84,8 @@ class LiveRun:
 
     def show(self, progress: Progress) -> None:
         """How far the run is now; drawn a few times a second."""
+        if self._also is not None:
+            self._also(progress)
         if self._live is not None and monotonic() - self._drawn >= REDRAWN_S:
             console = self._live.console
             room = console.height - AROUND - len(self._heading)
@@ -106,10 +108,10 @@ def shown(progress: Progress, lines: int) -> RenderableType:
         by_need = sorted(members, key=lambda member: (member.connected, member.name not in late, member.delivered))
         told, rest = by_need[:most], by_need[most:]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    least = min(LEAST_NAME, max(len(member.name) for member in members))
+    least = min(LEAST_NAME, max((len(member.name) for member in members), default=0))
     table.add_column("peer", no_wrap=True, overflow="ellipsis", min_width=least, max_width=LONGEST_NAME)
     table.add_column("phase", no_wrap=True)
-    for title in ("sent", "delivered", "resent"):
+    for title in ("sent", "delivered", "resent", "latency"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, overflow="ellipsis")
     for member in told:
@@ -119,6 +121,7 @@ def shown(progress: Progress, lines: int) -> RenderableType:
             f"{member.asked:,} of {progress.messages:,}",
             f"{member.delivered:,} of {len(members) * progress.messages:,}",
             f"{member.resent:,}",
+            _in_words(member.latency_s),
             _trouble(member),
         )
     return Group(_bar(progress), table, *([_summed_up(rest, progress)] if rest else []))
@@ -134,6 +137,14 @@ def _bar(progress: Progress) -> RenderableType:
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_row(ProgressBar(max(1, total), done, width=BAR_WIDTH), Text(words, no_wrap=True, overflow="ellipsis"))
     return row
+
+
+def _in_words(latency_s: float | None) -> str:
+    if latency_s is None:
+        return ""
+    if latency_s >= 1:
+        return f"{latency_s:.1f} s"
+    return f"{latency_s * 1000:.{1 if 0 < latency_s < 0.01 else 0}f} ms"
 
 
 def _trouble(member: MemberProgress) -> Text:

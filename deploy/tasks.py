@@ -12,6 +12,7 @@ from typing import Any
 from fabric import task
 from invoke import Exit
 
+from analysis.live.serving import live_page
 from comparison_server.service import Interrupted
 from deploy.bundle import Bundle, make_bundle
 from deploy.each import on_each
@@ -32,6 +33,7 @@ from peer.stacks import ORDERINGS, PLACES, WORKLOADS
 
 INVENTORY = "lab.yml"
 MOST_DIGITS = 18  # of a number that an option says
+HIGHEST_PORT = 65535
 INVENTORY_HELP = {
     "inventory": f"the hosts: YAML, or a configuration file of OpenSSH ({INVENTORY})",
     "group": "only these groups or hosts, with commas between",
@@ -104,6 +106,7 @@ def deploy(context: Any, inventory: str = INVENTORY, group: str = "", key: str =
 
 @of_the_lab(
     iterable=["set"],
+    optional=["live"],
     help=INVENTORY_HELP
     | {
         "scenario": "a standard scenario or a YAML file: the workload and the settings of a run (100 messages each)",
@@ -117,6 +120,7 @@ def deploy(context: Any, inventory: str = INVENTORY, group: str = "", key: str =
         "report": "write a report that compares the runs to this file",
         "json": "print one JSON object and nothing else",
         "key": "the lab's key (the one that the hosts have, or .lab/key)",
+        "live": "show the runs in a browser of this machine, at this port (8642, or one after it)",
     },
 )
 def run(
@@ -134,6 +138,7 @@ def run(
     report: str = "",
     json: bool = False,
     key: str = "",
+    live: str | None = None,  # True if it is given without a port
 ) -> int:
     """Start the peers on the hosts, lead them through runs, collect their logs, compare; the peers end with it.
 
@@ -161,8 +166,11 @@ def run(
         Path(report) if report else None,
         json,
     )
+    port = None if live is None else 0 if live is True else _whole(live, "--live", most=HIGHEST_PORT)
     known_hosts = known_hosts_of(Path(inventory))
-    return run_on_hosts(cluster_of(lab, key=Path(key) if key else None, known_hosts=known_hosts, say=_remark), wanted)
+    cluster = cluster_of(lab, key=Path(key) if key else None, known_hosts=known_hosts, say=_remark)
+    with live_page(port, f"cloud {chosen.name}") as page:
+        return run_on_hosts(cluster, wanted, page)
 
 
 @of_the_lab(help=INVENTORY_HELP)
@@ -265,11 +273,13 @@ def inventory(context: Any, file: str, from_: str = "", out: str = INVENTORY) ->
     return HELD
 
 
-def _whole(text: str, path: str, least: int = 0) -> int:
+def _whole(text: str, path: str, least: int = 0, most: int | None = None) -> int:
     """The number that an option says; fab's own way to read numbers ends in a traceback."""
-    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS and least <= int(text)):
-        raise SettingsError(f"expected a whole number from {least} on, found {text[:40]!r}", path=path)
-    return int(text)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else -1
+    if number < least or most is not None and number > most:
+        range_ = f"from {least} on" if most is None else f"from {least} to {most}"
+        raise SettingsError(f"expected a whole number {range_}, found {text[:40]!r}", path=path)
+    return number
 
 
 def _inventory(path: str, group: str) -> Inventory:

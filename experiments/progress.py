@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from analysis.live.board import Board
 from comparison_server.live import LiveRun
 from experiments.play import Planned, Played
 
@@ -13,11 +14,11 @@ from experiments.play import Planned, Played
 class Shown(LiveRun):
     """A bar over all runs; under it, where the world tells, the peers of the present one."""
 
-    def __init__(self, planned: Sequence[Planned]) -> None:
+    def __init__(self, planned: Sequence[Planned], page: Board | None = None) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._planned, self._bar = planned, Progress(*columns)
         self._task = self._bar.add_task(planned[0].title if planned else "", total=len(planned))
-        super().__init__(self._bar)
+        super().__init__(self._bar, page and page.show)
 
     def told(self, played: Iterable[Played]) -> Iterator[Played]:
         """Pass on what was played."""

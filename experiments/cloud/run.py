@@ -12,13 +12,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from analysis.live.board import Board
 from comparison_server.prompt import answers, ask, named
 from comparison_server.service import Interrupted
 from experiments.cloud.cluster import CloudCluster
-from experiments.play import Planned, Played, World, planned_as, play
+from experiments.play import Planned, Played, World, planned_as
 from experiments.progress import Shown
 from experiments.scenario import Scenario, override
 from experiments.telling import tell
+from experiments.watched import play_watched
 from experiments.written import most_messages
 from peer.core.errors import HELD, UNFINISHED, LabError, RunError
 from peer.drivers.program import say as say_error
@@ -35,18 +37,22 @@ class Wanted:
     out: Path = Path("runs")
     report: Path | None = None
     as_json: bool = False
+    also: Sequence[Path] = ()  # what the report tells of beside what is played
 
 
-def run(cluster: CloudCluster, wanted: Wanted) -> int:
-    """Bring a cluster up, play what is wanted, tell what came of it, have the peers end; the worst run's exit code."""
+def run(cluster: CloudCluster, wanted: Wanted, page: Board | None = None) -> int:
+    """Bring a cluster up, play what is wanted, tell what came of it, have the peers end; the worst run's exit code.
+
+    `page` is told of the runs too.
+    """
     with ExitStack() as stack:
         with Console(stderr=True).status(f"starting the peers on {len(cluster.hosts)} hosts"):
             stack.enter_context(cluster)
-        return _run(cluster, wanted)
+        return _run(Lead(cluster, wanted, page))
 
 
-def _run(cluster: CloudCluster, wanted: Wanted) -> int:
-    lead = Lead(cluster, wanted)
+def _run(lead: Lead) -> int:
+    cluster, wanted = lead.cluster, lead.wanted
     try:
         lead.wait()
         if lead.take_up() and not wanted.as_json:  # of that there is to be one object only
@@ -68,6 +74,7 @@ class Lead:
 
     cluster: CloudCluster
     wanted: Wanted
+    page: Board | None = None
     played: list[Played] = field(default_factory=list)
     told: int = 0  # so many of these
     failed: bool = False  # to bring something home
@@ -137,10 +144,11 @@ class Lead:
         """What came of the runs that were not told yet."""
         fresh, self.told = self.played[self.told :], len(self.played)
         if fresh or self.wanted.as_json:
-            tell(fresh, as_json=self.wanted.as_json, report=self.wanted.report)
+            tell(fresh, as_json=self.wanted.as_json, report=self.wanted.report, also=self.wanted.also)
 
     def _play(self, planned: Sequence[Planned], world: World, runs: Iterable[Planned] | None = None) -> None:
         """`runs`: what is planned, as it is known when its turn comes."""
-        with Shown(planned) as shown:
-            for run in shown.told(play(runs or planned, partial(world, show=shown.show), self.wanted.out)):
+        with Shown(planned, self.page) as shown:
+            world = partial(world, show=shown.show)
+            for run in shown.told(play_watched(planned, world, self.wanted.out, self.page, runs)):
                 self.played.append(run)  # one by one: what was played before an interruption is told too

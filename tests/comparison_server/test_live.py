@@ -34,26 +34,39 @@ def lines(progress, most=20, width=120):
 def test_a_line_for_each_peer_says_how_far_it_is_and_what_keeps_it():
     bar, titles, *rows = lines(
         progress(
-            member("ana", 1234, asked=50, resent=7, waits_for=["ana", "ben", "cy"], phase="drained"),
-            member("ben", 20, silent_s=4.2, waits_for=["ana"]),
+            member("ana", 1234, asked=50, resent=7, waits_for=["ana", "ben", "cy"], phase="drained", latency_s=0.187),
+            member("ben", 20, silent_s=4.2, waits_for=["ana"], latency_s=12.34),
             member("cy", connected=False, silent_s=3.4),
-            member("[red]dan", 90),
+            member("[red]dan", 90, latency_s=0.00042),
             waiting_for=["ben", "cy"],
         )
     )
     assert bar.endswith("send 7 s, 1,344 of 800 deliveries, waits for ben, cy")
-    assert titles.split() == ["peer", "phase", "sent", "delivered", "resent"]
+    assert titles.split() == ["peer", "phase", "sent", "delivered", "resent", "latency"]
     assert [" ".join(row.split()) for row in rows] == [
-        "ana drained 50 of 50 1,234 of 200 7 waits for ben, cy",
-        "ben running 10 of 50 20 of 200 0 silent for 4 s, waits for ana",
+        "ana drained 50 of 50 1,234 of 200 7 187 ms waits for ben, cy",
+        "ben running 10 of 50 20 of 200 0 12.3 s silent for 4 s, waits for ana",
         "cy running 10 of 50 0 of 200 0 no connection for 3 s",
-        "[red]dan running 10 of 50 90 of 200 0",
+        "[red]dan running 10 of 50 90 of 200 0 0.4 ms",
     ]
 
 
 def test_logs_are_counted_in_bytes():
     bar, *_ = lines(progress(member("ana"), phase="upload", waiting_for=["ana"]))
     assert bar.endswith("upload 7 s, 2,000 of 8,000 bytes of logs, waits for ana")
+
+
+def test_logs_that_come_from_a_control_host_come_without_peers():
+    """Fails if the picture needs at least one of them."""
+    bar, *_ = lines(progress(phase="upload"))
+    assert bar.endswith("upload 7 s, 2,000 of 8,000 bytes of logs")
+
+
+def test_what_is_shown_is_told_elsewhere_too_also_where_no_terminal_is():
+    heard = []
+    with LiveRun(also=heard.append) as view:
+        view.show(of_one := progress(member("ana")))
+    assert heard == [of_one]
 
 
 @pytest.mark.parametrize("most", [-3, 1, 5, 20, 63])
