@@ -11,8 +11,10 @@ BESIDE := -n 3 --dist worksteal  # most tests wait most of their time
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
 
-demo: $(VENV)/ready  ## six peers in three emulated regions, three orderings, side by side
-	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer --report runs/demo-report.txt
+demo: $(VENV)/ready  ## six peers in three emulated regions, three orderings; what they cost elsewhere; one page of it all
+	$(RUN) -m experiments sweep demo
+	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer \
+		--also runs/demo --report runs/demo-report.html
 
 test: $(VENV)/ready-dev  ## everything but the large counts, under 12 minutes
 	$(TESTS) -m "not slow and not alone" $(BESIDE)

@@ -17,18 +17,22 @@ from typing import Annotated, Any
 
 import typer
 
+from analysis.live.serving import live_page
 from comparison_server import face
 from comparison_server.service import Progress
 from deploy.inventory import inventory_schema
 from experiments.bench.command import bench
 from experiments.explorer.command import explore
 from experiments.local import in_local
-from experiments.play import Played, World, in_simulator, plan, play
+from experiments.play import Played, World, in_simulator, plan
 from experiments.progress import Shown
 from experiments.rehearsal import rehearsal as rehearsal_commands
 from experiments.replay import replay
 from experiments.scenario import Scenario, check_names, json_schema, load, orderings, override
+from experiments.sweep.command import sweep
+from experiments.sweep.plan import json_schema as plan_schema
 from experiments.telling import tell
+from experiments.watched import play_watched
 from experiments.yaml_files import unknown
 from peer.core.errors import HELD, SettingsError
 from peer.drivers.program import say
@@ -51,6 +55,9 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="the same seed, t
 RepeatOption = Annotated[
     int, typer.Option("--repeat", min=1, help="play each ordering so often, each time with its own chance")
 ]
+RepetitionOption = Annotated[
+    int | None, typer.Option("--repetition", min=0, help="play only this one of the repetitions, counted from 0")
+]
 TraceOption = Annotated[str | None, typer.Option("--trace", help="deliveries, or everything (needed by replay)")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="any other setting of a scenario file")
@@ -58,6 +65,9 @@ SetOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="where run folders are made")]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="write a report that compares the runs to this file")
+]
+AlsoOption = Annotated[
+    list[Path] | None, typer.Option("--also", help="a run or a sweep that the report tells of as well")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")]
 KeyOption = Annotated[Path | None, typer.Option("--key", help="the lab's key (.lab/key, made on first use)")]
@@ -110,24 +120,28 @@ def command_for(world: str) -> Callable[..., int]:
         loss: LossOption = None,
         seed: SeedOption = None,
         repeat: RepeatOption = 1,
+        repetition: RepetitionOption = None,
         trace: TraceOption = None,
         set_: SetOption = None,
         out: OutOption = Path("runs"),
         report: ReportOption = None,
+        also: AlsoOption = None,
         as_json: JsonOption = False,
         key: KeyOption = None,
+        live: face.LiveOption = None,
     ) -> int:
         wanted = None if ordering is None else orderings(ordering, ORDERINGS)
         said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
         chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
-        runs = plan(chosen, wanted or _own_ordering(chosen), repeat, world)
+        runs = plan(chosen, wanted or _own_ordering(chosen), repeat, world, repetition)
         played: list[Played] = []
         try:
-            with Shown(runs) as shown, opened(chosen.peers, key, shown.show) as open_world:
-                for run in shown.told(play(runs, open_world, out)):
-                    played.append(run)  # kept one by one: what was played before an interruption is told too
+            with live_page(live, f"{world} {chosen.name}") as page, Shown(runs, page) as shown:
+                with opened(chosen.peers, key, shown.show) as open_world:
+                    for run in shown.told(play_watched(runs, open_world, out, page)):
+                        played.append(run)  # kept one by one: what was played before an interruption is told too
         finally:
-            tell(played, as_json=as_json, report=report)
+            tell(played, as_json=as_json, report=report, also=also or ())
         return max((run.exit_code for run in played), default=HELD)
 
     command.__doc__ = about
@@ -155,8 +169,10 @@ def cloud(
     set_: SetOption = None,
     out: OutOption = Path("runs"),
     report: ReportOption = None,
+    also: AlsoOption = None,
     as_json: JsonOption = False,
     key: KeyOption = None,
+    live: face.LiveOption = None,
 ) -> int:
     """Play a scenario on hosts in the cloud, as fab run does: who the peers are and where is the inventory's to say.
 
@@ -172,22 +188,22 @@ def cloud(
     chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
     wanted = None if ordering is None else orderings(ordering, ORDERINGS)
     count = chosen.workload.messages
-    what = Wanted(chosen, wanted or _own_ordering(chosen), count, repeat, out, report, as_json)
+    what = Wanted(chosen, wanted or _own_ordering(chosen), count, repeat, out, report, as_json, tuple(also or ()))
     remark = partial(say, kind="remark")
     opened = in_rehearsal(chosen, key, remark) if rehearsal else on_hosts(inventory, key, remark)
-    with opened as cluster:
-        return run_on_hosts(cluster, what)
+    with live_page(live, f"cloud {chosen.name}") as page, opened as cluster:  # the page stays outside a rehearsal
+        return run_on_hosts(cluster, what, page)
 
 
 @app.command()
 def schema(
-    of: Annotated[str, typer.Argument(metavar="scenario|inventory", help="which kind of file")] = "scenario",
+    of: Annotated[str, typer.Argument(metavar="scenario|plan|inventory", help="which kind of file")] = "scenario",
 ) -> int:
-    """Print the JSON schema of a scenario file or of an inventory, for editors that complete and check YAML.
+    """Print the JSON schema of a scenario file, of a plan or of an inventory, for editors that complete and check YAML.
 
     Example: python -m experiments schema inventory > lab.schema.json
     """
-    schemas = {"scenario": json_schema, "inventory": inventory_schema}
+    schemas = {"scenario": json_schema, "plan": plan_schema, "inventory": inventory_schema}
     if of not in schemas:
         raise SettingsError(unknown("kind of file", of, schemas))
     print(json.dumps(schemas[of](), indent=1))
@@ -195,6 +211,7 @@ def schema(
 
 
 app.add_typer(rehearsal_commands, name="rehearsal")
+app.command()(sweep)
 app.command()(explore)
 app.command()(replay)
 app.command()(bench)

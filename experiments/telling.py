@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis import output
-from analysis.run import load_run
-from analysis.report import report as sections_of
+from analysis import load, output
+from analysis.reports import in_form_of
 from analysis.tables import comparison, show
 from comparison_server import face, replicas
 from experiments.play import Played
 
 
-def tell(played: Sequence[Played], *, as_json: bool = False, report: Path | None = None) -> None:
-    """The comparison of what was played; as one JSON object; and as a report in a file."""
+def tell(
+    played: Sequence[Played], *, as_json: bool = False, report: Path | None = None, also: Sequence[Path] = ()
+) -> None:
+    """The comparison of what was played; as one JSON object; and as a report in a file.
+
+    `also`: folders of other runs and of sweeps that the report tells of as well.
+    """
     verdicts = [run.as_dict() for run in played]
     if as_json:
         print(json.dumps({"runs": verdicts}, ensure_ascii=False), flush=True)
@@ -24,8 +28,8 @@ def tell(played: Sequence[Played], *, as_json: bool = False, report: Path | None
         _show(played, verdicts)
     if report is not None and played:
         report.parent.mkdir(parents=True, exist_ok=True)
-        sections = sections_of([load_run(run.folder, partial=True) for run in played])
-        output.write([part.encode() for part in sections], report)
+        frames = load(*(run.folder for run in played), *also, partial=True)
+        output.write(in_form_of(report, frames), report)
         if not as_json:
             print(f"Report: {report}", flush=True)
 

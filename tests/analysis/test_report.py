@@ -7,8 +7,8 @@ import pytest
 
 from analysis import report as reports
 from analysis.floors import bound, expected
-from analysis.run import load_run
 from analysis.report import report
+from analysis.run import load_run
 from peer.core.trace import DELIVERED, RELEASED, read_header
 from tests.analysis import plain
 

@@ -1,0 +1,33 @@
+"""A report in the form that the name of its file asks for: a page with charts and diagrams, or plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from analysis.frames import Frames
+from analysis.report import report
+
+PAGES = (".html", ".htm")  # how the name of a page ends
+
+
+def is_page(out: Path | None) -> bool:
+    """Whether a file of that name is to be a page."""
+    return out is not None and out.suffix.lower() in PAGES
+
+
+def in_form_of(out: Path | None, frames: Frames) -> Iterator[bytes]:
+    """The report of these runs, a part at a time."""
+    if is_page(out):
+        from analysis.page.page import page  # Altair takes a while to import, and the text has no need of it
+
+        yield page(frames)
+    else:
+        yield from as_text(frames)
+
+
+def as_text(frames: Frames) -> Iterator[bytes]:
+    """Of all runs but those of a sweep that failed, of which there is only a reason."""
+    there = [name for name in frames.names if (frames.path(name) / "scenario.json").is_file()]
+    for part in report([frames.one(name) for name in there]):
+        yield part.encode()
