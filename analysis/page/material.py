@@ -186,7 +186,7 @@ def _in_words(row: dict[str, Any]) -> dict[str, str]:
     return {
         "world": row["world"],
         "place": row["planet"] if among == [row["planet"]] else f"{row['planet']}, {_many(len(among), 'region')}",
-        "regions": f"{row['planet']}: {' + '.join(among)}",
+        "regions": row["planet"] if among == [row["planet"]] else f"{row['planet']}: {' + '.join(among)}",
         "every place": f"{row['planet']}: {' + '.join(counted)}",
         "peers": _many(row["peers"], "peer"),
         "workload": row["workload"],

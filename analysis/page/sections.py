@@ -167,8 +167,7 @@ def _price_in_words(material: Material) -> Iterator[Paragraph]:
         for measure, unit in PRICES.items():
             cost = material.measure(with_it, measure)
             if known(cost):
-                apart = _apart(material, measure, world, point, title, free)
-                more = words(", ", apart, " more under the same chance") if apart is not None else ""
+                more = _apart(material, measure, world, point, title, free)
                 told.append(words(cost, unit, " instead of ", material.measure(without, measure), more))
         if told:
             price = words(
@@ -184,16 +183,19 @@ PRICES = {
 }
 
 
-def _apart(material: Material, measure: str, world: str, point: str, one: str, other: str) -> Interval | None:
-    """One ordering less another, pair by pair of runs with the same chance."""
+def _apart(material: Material, measure: str, world: str, point: str, title: str, free: str) -> Words:
+    """How much more, or less, than the other ordering, pair by pair of runs with the same chance."""
     for row in material.paired(measure).itertuples():
-        if (row.world, row.point) == (world, point) and {row.one, row.other} == {one, other} and row.pairs > 1:
+        if (row.world, row.point) == (world, point) and {row.one, row.other} == {title, free} and row.pairs > 1:
+            more = row.difference if row.one == title else -row.difference
+            one, other, than = (title, free, "more") if more >= 0 else (free, title, "less")
             sign = 1 if row.one == one else -1
             low, high = sorted((sign * row.low, sign * row.high))
             key = ("paired", measure, world, point, one, other)
-            middle = number(sign * row.difference, *key, "difference")
-            return Interval(middle, number(low, *key, "low"), number(high, *key, "high"))
-    return None
+            ends = number(low, *key, "low"), number(high, *key, "high")
+            apart = Interval(number(abs(row.difference), *key, "difference"), *ends)
+            return words(", ", apart, f" {than} under the same chance")
+    return words()
 
 
 # The table
