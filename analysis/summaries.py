@@ -215,16 +215,18 @@ def blocked(frames: Frames) -> pd.DataFrame:
 
 
 def gap(frames: Frames) -> pd.DataFrame:
-    """Where one scenario ran with one ordering in two worlds: how far these are apart.
+    """Where one ordering ran at one point in two worlds: how far these are apart.
 
-    title, scenario, measure, one_world, other_world, one, other, gap_percent (of other above one). The measures are
-    those of `comparison`, and latencies at more shares; what is 0 in one world has no gap in percent.
+    title, point (as the first of the two worlds has it: a real network has no planet), measure, one_world, other_world,
+    one, other, gap_percent (of other above one). The measures are those of `comparison`, and latencies at more shares;
+    what is 0 in one world has no gap in percent.
     """
     table = _there(measured(frames))
-    same = ["title", "scenario", "places", "workload", "messages", "gap_min_ms", "gap_max_ms", "size_bytes"]
+    same = ["title", *(column for column in OF_POINT if column not in ("planet", "regions"))]
     latencies = _latencies_at_levels(frames, ["world", *same])
     rows = []
     for key, part in table.groupby(same, sort=False):
+        points = dict(zip(part["world"][::-1], part["point"][::-1]))
         worlds = list(dict.fromkeys(part["world"]))
         figures = {}
         for world in worlds:
@@ -235,8 +237,8 @@ def gap(frames: Frames) -> pd.DataFrame:
                 second = figures[other].get(measure, np.nan)
                 if not (np.isnan(first) or np.isnan(second)):
                     percent = (second - first) / first * 100 if first else np.nan
-                    rows.append((*key[:2], measure, one, other, first, second, percent))
-    columns = ["title", "scenario", "measure", "one_world", "other_world", "one", "other", "gap_percent"]
+                    rows.append((key[0], points[one], measure, one, other, first, second, percent))
+    columns = ["title", "point", "measure", "one_world", "other_world", "one", "other", "gap_percent"]
     return pd.DataFrame(rows, columns=columns)
 
 

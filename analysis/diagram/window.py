@@ -21,6 +21,7 @@ MOST_MESSAGES = 400  # in one window
 A_FEW = 150  # in one that is to be taken in at a glance
 MOST_LANES = 16  # unless others were asked for
 MOST_EXPANDED = 1 << 18  # deliveries of which all messages are looked at; of more, an even sample
+LEAST_S = 1e-6  # that a picture spans, also where all happened at one moment
 A_LOOK = 30  # messages that a window holds when nobody says how long it is to be
 
 Ident = tuple[int, int]  # of a message: its sender, its number
@@ -143,7 +144,7 @@ class Scene:
         left_out = max(0, count - len(kept.intersection(candidates)) - len(drawn))
         messages = self._messages([*keep, *drawn], from_s, to_s)
         return Window(
-            from_s, to_s, tuple(map(self._lane, self.peers)), messages, left_out,
+            from_s, max(to_s, from_s + LEAST_S), tuple(map(self._lane, self.peers)), messages, left_out,
             tuple(peer.name for peer in self.run.peers if peer not in self.peers),
             self.run.shared_clock, asked_to_s, focus,
         )  # fmt: skip

@@ -7,7 +7,7 @@ The keys of numbers name how each is worked out, so that anybody can work it out
     paired, measure, world, point, one, other, ...  one less other under the same chance: difference, low, high, pairs
     regions, world, title, origin, target, ...      latencies from a region to a region
     blocked, world, title, region                   the share of the time blocked that is due to a region, in percent
-    gap, title, scenario, measure, ...              two worlds beside each other
+    gap, title, point, measure, ...                 two worlds beside each other
     violations, title, property, ...                violations, and in how many runs
     promises, title                                 how many properties an ordering promises
 """
@@ -602,8 +602,6 @@ class Album:
             drawn = window()
         except SettingsError:  # the logs are not those that were judged
             return ""
-        if drawn.to_s <= drawn.from_s:
-            return ""
         svg = diagram.svg(drawn, title)
         if len(svg) > self._room:
             return ""
@@ -668,8 +666,7 @@ def _two_worlds(material: Material) -> Iterator[Chart]:
     if table.empty:
         return
     table = table.sort_values("title", key=lambda titles: titles.map(material.titles.index), kind="stable")
-    one_world = material.comparison.drop_duplicates("point")
-    places = dict(zip(one_world["point"], labels(one_world, summaries.OF_POINT)))
+    places = _places(material)
     several = table["point"].nunique() > 1
     table["scene"] = table["title"] + (": " + table["point"].map(places) if several else "")
     scenes = few(table["scene"])
@@ -679,6 +676,12 @@ def _two_worlds(material: Material) -> Iterator[Chart]:
     spec = material.charts.distributions(table, "latency_ms", "percent", named, choices, worlds=True)
     about = words("Latency at the other peers where all settings are the same; a dash for each world.")
     yield Chart("side-by-side", "Distributions", about, spec, choices, wide=True)
+
+
+def _places(material: Material) -> dict[str, str]:
+    """What the points are called among each other."""
+    points = material.comparison.drop_duplicates("point")
+    return dict(zip(points["point"], labels(points, summaries.OF_POINT)))
 
 
 GAPS = {
@@ -691,14 +694,14 @@ GAPS = {
 
 
 def _gap_table(material: Material, gaps: pd.DataFrame) -> Table:
-    rows = []
+    rows, places = [], _places(material)
     for row in gaps[gaps["measure"].isin(GAPS)].head(MOST_ROWS).itertuples():
-        key = ("gap", row.title, row.scenario, row.measure, row.one_world, row.other_world)
+        key = ("gap", row.title, row.point, row.measure, row.one_world, row.other_world)
         cells = [
             GAPS[row.measure],
             *(number(getattr(row, part), *key, part) for part in ("one", "other", "gap_percent")),
         ]
-        heading = words(material.title(row.title), " in ", Setting(row.scenario), ": ", Name(row.one_world),
+        heading = words(material.title(row.title), ", ", Setting(places[row.point]), ": ", Name(row.one_world),
                         " and then ", Name(row.other_world))  # fmt: skip
         rows.append(Row(cells, heading))
     return Table(

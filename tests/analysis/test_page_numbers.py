@@ -246,17 +246,11 @@ class Lab:
         }  # fmt: skip
         return told["p50_ms"] / told["bound_ms"] if column == "ratio" else told[column]
 
-    def of_gap(self, title, scenario, measure, one_world, other_world, what):
-        places = {run.places for run in self.those(world=one_world, title=title, scenario=scenario)}
-        for place in places & {run.places for run in self.those(world=other_world, title=title, scenario=scenario)}:
-            told = {}
-            for name, world in (("one", one_world), ("other", other_world)):
-                runs = self.those(world=world, title=title, scenario=scenario, places=place)
-                told[name] = median(run.measure(measure) for run in runs)
-            if what in told:
-                return told[what]
-            return (told["other"] - told["one"]) / told["one"] * 100
-        raise AssertionError("these worlds have nothing in common")
+    def of_gap(self, title, point, measure, one_world, other_world, what):
+        told = {}
+        for name, world in (("one", one_world), ("other", other_world)):
+            told[name] = median(run.measure(measure) for run in self.those(world=world, title=title, point=point))
+        return told[what] if what in told else (told["other"] - told["one"]) / told["one"] * 100
 
     def of_violations(self, title, name, what):
         runs = [run for run in self.those(title=title) if run.breaks(name)]
