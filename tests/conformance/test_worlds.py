@@ -75,7 +75,7 @@ def disorder(runs: list[Played]) -> tuple[float, float]:
     return mean(shares) - half, mean(shares) + half
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_unordered_is_as_disordered_here_as_in_the_simulator(tmp_path: Path) -> None:
     # Two sites close to each other and long gaps: some rounds are disordered, many are not, so that a difference shows.
     written = override(

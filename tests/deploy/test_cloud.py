@@ -76,6 +76,7 @@ def _is_a_run_folder(folder):
     assert scenario["settings"]["regions"] == REGIONS * 2
 
 
+@pytest.mark.slow
 def test_the_prompt_asks_again_after_each_run_and_zero_ends_the_peers(cloud, tmp_path):
     operator = Operator(cloud, tmp_path / "operator")
     process = operator.begin("run", "--ordering", "fixed_sequencer", stdin=-1)

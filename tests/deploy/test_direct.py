@@ -71,6 +71,7 @@ def is_whole(folder: Path, messages: int = 150) -> bool:
     return logs == wanted and (verdict["complete"], verdict["rounds"]) == (True, messages * len(PLAYERS))
 
 
+@pytest.mark.slow
 def test_from_nothing_to_results_and_back(cloud, tmp_path):
     hosts = [host.name for host in cloud.plan.hosts]
     def look():

@@ -365,7 +365,7 @@ def fingerprint(bench: Bench, host: str) -> str:
 # What hosts lack.
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_no_python(bench):
     bench.lab("a", "bare")
     deployed = bench.fab("deploy")

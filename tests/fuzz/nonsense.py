@@ -114,6 +114,7 @@ def rubbish(chance: Random, depth: int = 0) -> Any:
 _KNOWN: dict[str, Callable[[Random], Any]] = {
     "str": lambda chance: chance.choice(("r1", "busy", "handshake", "drained", "trace", *WORDS)),
     "int": lambda chance: chance.choice((0, 1, 2, 3, 60, -1, 2**31, 2**63)),
+    "float | None": lambda chance: chance.choice((None, 0.0, 0.25, -1.0, 5e-324, 1e300)),
     "bool": lambda chance: chance.random() < 0.5,
     "dict": lambda chance: chance.choice(
         ({}, {"trace": [96, "00"], "sends": [64, "11"]}, {"trace": [10**18, "x"], "sends": []}, {"a": 1}, {"p0": "x"})
