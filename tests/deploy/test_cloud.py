@@ -89,6 +89,7 @@ def test_the_prompt_asks_again_after_each_run_and_zero_ends_the_peers(cloud, tmp
     assert operator.fab("clean").code == 0
 
 
+@pytest.mark.slow
 def test_the_round_trips_that_a_run_measured_are_a_planet_for_the_next(cloud, tmp_path):
     operator = Operator(cloud, tmp_path / "operator")
     ran = operator.fab("run", "--messages", 20, "--ordering", "lamport_all_ack", "--json")
@@ -98,13 +99,15 @@ def test_the_round_trips_that_a_run_measured_are_a_planet_for_the_next(cloud, tm
     assert planet.regions == tuple(REGIONS) and re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", planet.measured)
     for a, row in enumerate(ONE_WAY_MS):
         for b, one_way_ms in enumerate(row):
-            assert abs(planet.round_trips_ms[a][b] - 2 * one_way_ms) < 4 + 0.05 * one_way_ms, planet
+            late_ms = 8 + 0.05 * one_way_ms  # by which a busy machine may lengthen a round trip
+            assert abs(planet.round_trips_ms[a][b] - 2 * one_way_ms) < late_ms, planet
     scenario = override(load("lan"), planet=str(folder / "planet.yml"), peers=6)
     delays = resolve(scenario, "fifo", None, "1", "sim").delays_s
     assert delays[0][1] == planet.one_way_s("frankfurt", "london")
     assert operator.fab("clean").code == 0
 
 
+@pytest.mark.slow
 def test_the_operator_has_no_open_port_and_the_hosts_no_way_out(cloud, tmp_path):
     """Looked at while a run goes on: whatever listens on the operator's machine listens to itself alone."""
     operator = Operator(cloud, tmp_path / "operator")

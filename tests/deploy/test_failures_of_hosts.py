@@ -313,7 +313,7 @@ def test_a_key_that_is_not_let_in_and_a_user_who_is_not_there(bench):
     assert refused.err == f"error: {bench.inventory}, hosts.b.key: no such file: {lost}\n"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_changed_host_key_and_how_it_is_accepted(bench):
     bench.lab("a", "anew")
     deployed = bench.fab("deploy")

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -411,9 +411,12 @@ def test_point_5_a_path_that_is_cut(sshd, connect):
     remote = connect(sshd)
     assert comes_to([], sshd.sessions)
     remote.open()
-    stopped = sshd.sessions()
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
+    stopped: set[int] = set()
+    while fresh := set(sshd.sessions()) - stopped:
+        for pid in fresh:
+            with suppress(ProcessLookupError):  # one that was only there to let somebody in
+                os.kill(pid, signal.SIGSTOP)
+        stopped |= fresh
     try:
         before = time.monotonic()
         error = refused(lambda: remote.ask("status", timeout_s=0.5))
@@ -421,7 +424,8 @@ def test_point_5_a_path_that_is_cut(sshd, connect):
         assert not remote.is_open
     finally:
         for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
     assert remote.ask("status")["python"]
 
 
