@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.run import Run
 from peer.core.shapes import fits
+from peer.drivers.round_trips import PHASES
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,6 @@ def released_s(run: Run, known: Clocks) -> np.ndarray:
     zeros = np.array([np.nan if peer.zero_s is None else peer.zero_s for peer in run.peers])
     line = zeros - known.ahead_s[0]  # as the clock of peer 0 would have told it
     return line - np.nanmin(line) if not np.isnan(line).all() else line
-
-
-PHASES = ("before", "during", "after")
 
 
 def _told(run: Run, name: str) -> np.ndarray:

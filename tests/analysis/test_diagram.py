@@ -12,7 +12,7 @@ from analysis import diagram
 from analysis.__main__ import app
 from analysis.diagram import places, style
 from analysis.diagram.logs import open_logs
-from analysis.diagram.window import A_FEW, MOST_MESSAGES
+from analysis.diagram.window import A_FEW, MOST_MESSAGES, Scene
 from analysis.run import load_run
 from comparison_server import face
 from peer.core.errors import SettingsError
@@ -398,6 +398,13 @@ def test_words_and_signs_stand_out(colours):
 
 
 # The command
+
+
+def test_a_moment_can_be_drawn(unordered):
+    scene = Scene(load_run(unordered))
+    begins_s, _ = scene.span
+    window = scene.cut(begins_s, begins_s)
+    assert window.messages and "<svg" in diagram.svg(window, "all at one moment")
 
 
 @pytest.fixture
