@@ -77,6 +77,7 @@ SENDS: dict[str, Column] = {
     "peer": ("int16", "who multicast"),
     "number": ("uint32", "the message's number, from 0"),
     "time_s": ("float64", "when the application asked for it, on the peer's own clock since it was released"),
+    "due_s": ("float64", "when it was to ask for it; a peer that is held up asks later. Latencies count from here"),
     "after": ("int32", "how many deliveries the peer had made by then"),
 }
 
@@ -103,8 +104,8 @@ LATENCIES: dict[str, Column] = {
     "sender": ("int16", "who multicast the message"),
     "receiver": ("int16", "who delivered it; the first time counts, and only what was recorded to have been multicast"),
     "number": ("uint32", "the message's number, from 0"),
-    "asked_s": ("float64", "when the application asked for it, since the first peer was released; since its sender"
-                " was, where it is not known how far clocks are apart"),
+    "asked_s": ("float64", "when the application was to ask for it, since the first peer was released; since its"
+                " sender was, where it is not known how far clocks are apart"),
     "latency_s": ("float64", "from then to the delivery; not a number across sites whose clocks nobody compared"),
     "bound_s": ("float32", "no delivery of the pair can be faster, at any load, given the run's own round trips"),
     "alone_s": ("float32", "the mean of a message of the pair that has the whole group to itself"),

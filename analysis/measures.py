@@ -1,8 +1,9 @@
 """What the tables of a run add up to: latencies beside their floors, throughput, cost, and how late the emulation was.
 
-A latency goes from the moment the application asked for a multicast to the delivery at one peer. At the sender itself
-that is one clock; across peers it can only be told where they share a clock, and the moments at which each was
-released line them up. A percentile that falls between two values lies between them.
+A latency goes from the moment at which the application was to ask for a multicast to the delivery at one peer: a peer
+that is held up does not make its messages look quicker. At the sender itself that is one clock; across peers it can
+only be told where they share a clock, and the moments at which each was released line them up. A percentile that falls
+between two values lies between them.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _latencies_at(run: Run, receiver: Peer, asked: Mapping[int, pd.DataFrame]) -
     parts = []
     for sender in run.peers if run.shared_clock else [receiver]:
         mine = delivered[delivered["sender"] == sender.number]
-        numbers, asked_s = (asked[sender.number][column].to_numpy() for column in ("number", "time_s"))
+        numbers, asked_s = (asked[sender.number][column].to_numpy() for column in ("number", "due_s"))
         at = np.searchsorted(numbers, mine["number"])
         known = at < len(numbers)
         known[known] = numbers[at[known]] == mine["number"].to_numpy()[known]

@@ -2,11 +2,12 @@
 
     load_run -> Run         its settings, verdict and measures; every log was looked through once
     Run.deliveries          peer, position, sender, number, time_s, stamp
-    Run.sends               peer, number, time_s, after
+    Run.sends               peer, number, time_s, due_s, after
 
 Peers and senders are numbers, positions count a peer's deliveries from 0, times are seconds on the peer's own clock
-since it was released, `after` is how many deliveries it had made by then. A group may have delivered more than fits
-into memory: `deliveries_of` reads the log of one peer at a time, `deliveries_in_parts` a part of that.
+since it was released, `due_s` says when it was to multicast, and `after` how many deliveries it had made when it did.
+A group may have delivered more than fits into memory: `deliveries_of` reads the log of one peer at a time,
+`deliveries_in_parts` a part of that.
 """
 
 from __future__ import annotations
@@ -136,12 +137,16 @@ class Run:
     def sends_of(self, peer: Peer) -> pd.DataFrame:
         """What one peer multicast, in order."""
         sends = self.log_of(peer).sends
-        numbers, times_s, after = ([], [], []) if sends is None else (sends.numbers, sends.times_s, sends.after)
+        nothing = ([], [], [], [])
+        numbers, times_s, due_s, after = (
+            nothing if sends is None else (sends.numbers, sends.times_s, sends.due_s, sends.after)
+        )
         return pd.DataFrame(
             {
                 "peer": np.full(len(numbers), peer.number, np.int32),
                 "number": np.asarray(numbers, np.int64),
                 "time_s": np.asarray(times_s, float),
+                "due_s": np.asarray(due_s, float),
                 "after": np.asarray(after, np.int64),
             }
         )

@@ -285,7 +285,7 @@ class Asked:
 
     senders: np.ndarray
     numbers: np.ndarray
-    since_s: np.ndarray  # when, since its sender was released
+    since_s: np.ndarray  # when it was due, since its sender was released
     after: np.ndarray  # how many deliveries its sender had made by then
     bases: np.ndarray  # by sender: where its messages begin; one more for the end
     dense: bool  # whether everybody's numbers go from 0 without a gap
@@ -295,13 +295,13 @@ class Asked:
         """What each peer recorded."""
         numbers, since_s, after = [], [], []
         for told in sends:
-            told = told or Sends([], [], np.empty(0))
-            mine, times_s, before = told.numbers, told.times_s, told.after
+            told = told or Sends([], [], due_s=np.empty(0))
+            mine, due_s, before = told.numbers, told.due_s, told.after
             if not np.array_equal(mine, np.arange(len(mine), dtype=np.uint64)):
                 mine, firsts = np.unique(mine, return_index=True)  # of a number asked for twice the first counts
-                times_s, before = times_s[firsts], before[firsts]
+                due_s, before = due_s[firsts], before[firsts]
             numbers.append(mine)
-            since_s.append(times_s)
+            since_s.append(due_s)
             after.append(before)
         counts = [len(mine) for mine in numbers]
         dense = all(len(mine) == 0 or mine[-1] == len(mine) - 1 for mine in numbers)

@@ -30,12 +30,15 @@ def message_ids(senders: np.ndarray | int, numbers: np.ndarray | Sequence[int]) 
 
 @dataclass(slots=True, eq=False)
 class Sends:
-    """What one process multicast, in order: the number of each message, and how many deliveries came before it."""
+    """What one process multicast, in order: the number of each message, and how many deliveries came before it.
+
+    `times_s` says when, `due_s` when it was to do so: a process that is held up is late.
+    """
 
     numbers: np.ndarray
     after: np.ndarray
     times_s: np.ndarray | None = None
-    zero_s: float | None = None
+    due_s: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.numbers = np.asarray(self.numbers, np.uint64)

@@ -17,7 +17,7 @@ DELIVERY = np.dtype(
     [("kind", "<u4"), ("sender", "<u4"), ("first", "<u4"), ("count", "<u4"), ("stamp", "<u8"), ("time_s", "<f8")]
 )
 SEND = np.dtype(
-    [("kind", "<u4"), ("first", "<u4"), ("count", "<u4"), ("zero", "<u4"), ("after", "<u8"), ("time_s", "<f8")]
+    [("kind", "<u4"), ("first", "<u4"), ("count", "<u4"), ("late_us", "<u4"), ("after", "<u8"), ("time_s", "<f8")]
 )
 assert DELIVERY.itemsize == DELIVERY_RECORD.size and SEND.itemsize == SEND_RECORD.size
 
@@ -189,13 +189,14 @@ def _load_sends(path: Path, times: bool) -> tuple[Sends | None, bool]:
     messages = _check(path, records, {DELIVERED, SEAL})
     _check_after(path, records)
     numbers, after = np.empty(messages, np.uint64), np.empty(messages, np.int64)
-    times_s = np.empty(messages) if times else None
+    times_s, due_s = (np.empty(messages), np.empty(messages)) if times else (None, None)
     for part, counts, where in _runs(records):
         numbers[where] = _expanded(part["first"].astype(np.uint64), counts)
         after[where] = np.repeat(part["after"].astype(np.int64), counts)
-        if times_s is not None:
+        if times_s is not None and due_s is not None:
             times_s[where] = np.repeat(part["time_s"], counts)
-    return Sends(numbers, after, times_s), sealed
+            due_s[where] = np.repeat(part["time_s"] - part["late_us"] / 1e6, counts)
+    return Sends(numbers, after, times_s, due_s), sealed
 
 
 def _read(path: Path, record: np.dtype, sealed_count: str) -> tuple[dict, np.ndarray, bool]:

@@ -34,12 +34,16 @@ class Ask:
 
 @dataclass(slots=True)
 class SetTimer:
-    """Fire (layer, key) after a time drawn evenly from this range; replaces a timer of that name."""
+    """Fire (layer, key) after a time drawn evenly from this range; replaces a timer of that name.
+
+    The time counts from now; `paced`: from when the timer was due that fired in this step, however late it fired.
+    """
 
     layer: str
     key: Any
     earliest_s: float
     latest_s: float
+    paced: bool = False
 
 
 @dataclass(slots=True)

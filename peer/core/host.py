@@ -20,9 +20,9 @@ class Host:
         self._handle, self._record = stack.handle, recorder.record
         self._every_step = recorder.steps is not None
 
-    def step(self, turn: Sequence[Event], time_s: float) -> list[Effect]:
-        """A turn goes in, the effects to be performed come out, both are on record."""
+    def step(self, turn: Sequence[Event], time_s: float, late_s: float = 0.0) -> list[Effect]:
+        """A turn goes in, the effects to be performed come out, both are on record; `late_s`: when it was due."""
         effects = self._handle(turn)
         if effects or self._every_step:
-            self._record(turn, effects, time_s)
+            self._record(turn, effects, time_s, late_s)
         return effects

@@ -154,9 +154,16 @@ class Out:
         """Put on record that the application asked for these messages now."""
         self.effects.append(RecordMulticast(first, count))
 
-    def set_timer(self, key: Any, earliest_s: float, latest_s: float | None = None) -> None:
-        """Fire `on_timer(key)` after a time from this range, instead of a timer already set under that key."""
-        self.effects.append(SetTimer(self.layer, key, earliest_s, earliest_s if latest_s is None else latest_s))
+    def set_timer(
+        self, key: Any, earliest_s: float, latest_s: float | None = None, *, paced: bool = False
+    ) -> None:
+        """Fire `on_timer(key)` after a time from this range, instead of a timer already set under that key.
+
+        `paced`: after the moment at which the timer was due that fires now, so that a peer that was held up does not
+        fall behind for good.
+        """
+        latest_s = earliest_s if latest_s is None else latest_s
+        self.effects.append(SetTimer(self.layer, key, earliest_s, latest_s, paced))
 
     def cancel_timer(self, key: Any) -> None:
         """Do not fire."""

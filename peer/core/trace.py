@@ -36,9 +36,11 @@ DELIVERED, VIEW, RELEASED, SEAL = 0, 1, 2, 3
 #   RELEASED  time = the peer's own clock at that moment, the zero of all times after it
 #   SEAL      stamp = how many records came before it
 DELIVERY_RECORD = struct.Struct("<IIIIQd")
-# kind, first number, how many messages, 0, how many deliveries were made before, time.
+# kind, first number, how many messages, microseconds, how many deliveries were made before, time.
+#   DELIVERED microseconds = by how much the peer was late: the application asks at a time that was drawn beforehand
 #   SEAL      deliveries = how many records came before it
 SEND_RECORD = struct.Struct("<IIIIQd")
+MOST_LATE_US = (1 << 32) - 1
 
 
 def pack_header(header: dict) -> bytes:
@@ -64,7 +66,7 @@ class Recorder:
 
     __slots__ = (
         "level", "deliveries", "sends", "steps", "delivered", "records", "zero_s", "_step",
-        "_me", "_timed", "_asked_s", "_took_s",
+        "_me", "_timed", "_due_s", "_took_s",
     )  # fmt: skip
 
     def __init__(self, level: str = "deliveries", me: int | None = None) -> None:
@@ -78,7 +80,7 @@ class Recorder:
         self._step = 0
         self._me = me
         self._timed: int | None = None  # which of its messages is timed now,
-        self._asked_s = 0.0  # when it was multicast,
+        self._due_s = 0.0  # when it was to be multicast,
         self._took_s: float | None = None  # and how long the one before took
 
     def released(self, time_s: float) -> None:
@@ -86,8 +88,10 @@ class Recorder:
         self.zero_s = time_s
         self._deliver(RELEASED, 0, 0, 0, 0, time_s)
 
-    def record(self, turn: Sequence[Event], effects: Sequence[Effect], time_s: float) -> None:
-        """One step of the stack."""
+    def record(
+        self, turn: Sequence[Event], effects: Sequence[Effect], time_s: float, late_s: float = 0.0
+    ) -> None:
+        """One step of the stack; `late_s`: how much later than it was due."""
         since_s = time_s - self.zero_s
         for effect in effects:
             kind = type(effect)
@@ -96,11 +100,12 @@ class Recorder:
                 self._deliver(DELIVERED, block.sender, block.first, block.count, block.stamp, since_s)
                 self.delivered += block.count
                 if block.sender == self._me and self._timed is not None and self._timed < block.first + block.count:
-                    self._timed, self._took_s = None, since_s - self._asked_s
+                    self._timed, self._took_s = None, since_s - self._due_s
             elif kind is RecordMulticast:
                 if self._timed is None:
-                    self._timed, self._asked_s = effect.first, since_s
-                self.sends += SEND_RECORD.pack(DELIVERED, effect.first, effect.count, 0, self.delivered, since_s)
+                    self._timed, self._due_s = effect.first, since_s - late_s
+                late_us = min(round(late_s * 1e6), MOST_LATE_US)
+                self.sends += SEND_RECORD.pack(DELIVERED, effect.first, effect.count, late_us, self.delivered, since_s)
                 self.records[1] += 1
         if self.steps is not None:
             line = {"step": self._step, "time_s": time_s, "turn": plain(list(turn)), "effects": plain(list(effects))}
@@ -115,7 +120,7 @@ class Recorder:
         """How long the latest of its own messages took; by now, if one has been on its way for longer than that."""
         if self._timed is None or time_s is None:
             return self._took_s
-        return max(self._took_s or 0.0, time_s - self.zero_s - self._asked_s)
+        return max(self._took_s or 0.0, time_s - self.zero_s - self._due_s)
 
     def seal(self) -> None:
         """Nothing follows."""

@@ -170,12 +170,14 @@ class UdpPeer:
             due, count, layer, key = heappop(timers)
             if self.timer_of.get((layer, key)) == count:
                 del self.timer_of[layer, key]
-                self.timer_lateness.add(now - due)
-                self._perform(self.session.host.step([TimerFired(layer, key)], now))
+                late_s = now - due
+                self.timer_lateness.add(late_s)
+                self._perform(self.session.host.step([TimerFired(layer, key)], now, late_s), due)
 
     # Effects out.
 
-    def _perform(self, effects: Sequence[Effect | Play | Seal]) -> None:
+    def _perform(self, effects: Sequence[Effect | Play | Seal], due: float | None = None) -> None:
+        """`due`: when the timer was due that fired in this step."""
         outgoing: dict[PeerId, list[Any]] = {}
         for effect in effects:
             kind = type(effect)
@@ -191,7 +193,7 @@ class UdpPeer:
             elif kind is RecordMulticast:
                 self._write_logs()  # on record before it leaves
             elif kind is SetTimer:
-                self._set_timer(effect)
+                self._set_timer(effect, due if effect.paced and due is not None else monotonic())
             elif kind is CancelTimer:
                 self.timer_of.pop((effect.layer, effect.key), None)
             elif kind is Report:
@@ -224,7 +226,7 @@ class UdpPeer:
         for number, message in enumerate(unpack(block), block.first):
             application(sender, number, message)
 
-    def _set_timer(self, effect: SetTimer) -> None:
+    def _set_timer(self, effect: SetTimer, since: float) -> None:
         wait_s = effect.earliest_s
         name = (effect.layer, effect.key)
         if effect.latest_s > wait_s:
@@ -235,7 +237,7 @@ class UdpPeer:
             wait_s += chance() * (effect.latest_s - wait_s)
         self.timer_count += 1
         self.timer_of[name] = self.timer_count
-        heappush(self.timers, (monotonic() + wait_s, self.timer_count, effect.layer, effect.key))
+        heappush(self.timers, (since + wait_s, self.timer_count, effect.layer, effect.key))
 
     # A run begins and ends.
 

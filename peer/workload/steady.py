@@ -1,4 +1,8 @@
-"""Workload `steady`: a message after every random gap, 10-99 ms unless told otherwise."""
+"""Workload `steady`: a message after every random gap, 10-99 ms unless told otherwise.
+
+Its moments are drawn beforehand and wait for nobody (open loop): a peer that was held up asks for what became due
+meanwhile at once, and latencies count from when it was due.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,6 @@ class Steady(Sender):
 
     def _next(self, out: Out) -> None:
         if self.asked < self.messages:
-            out.set_timer("gap", *self.gap_s)
+            out.set_timer("gap", *self.gap_s, paced=True)
         else:
             self.ending = True

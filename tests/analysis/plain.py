@@ -44,6 +44,15 @@ def multicast(folder: Path, peer: int) -> list[tuple[int, float, int]]:
     return rows
 
 
+def due(folder: Path, peer: int) -> list[float]:
+    """When each of these was to be multicast."""
+    times = []
+    for kind, _, count, late_us, _, time_s in _records(folder / f"sends-{peer}.bin", SEND_RECORD):
+        if kind == DELIVERED:
+            times += [time_s - late_us / 1e6] * count
+    return times
+
+
 def zero(folder: Path, peer: int) -> float:
     """When a peer was released, on its own clock."""
     records = _records(folder / f"trace-{peer}.bin", DELIVERY_RECORD)
@@ -93,9 +102,11 @@ def write_trace(folder: Path, peer: int, records: Sequence[Record], sealed: bool
     (folder / f"trace-{peer}.bin").write_bytes(pack_header({"peer": peer, **header}) + b"".join(rows + seal))
 
 
-def write_sends(folder: Path, peer: int, rows: Sequence[tuple[int, int, int, float]], **header: Any) -> None:
+def write_sends(
+    folder: Path, peer: int, rows: Sequence[tuple[int, int, int, float]], late_us: int = 0, **header: Any
+) -> None:
     """Send records: first, count, after, time_s."""
-    packed = [SEND_RECORD.pack(DELIVERED, first, count, 0, after, time_s) for first, count, after, time_s in rows]
+    packed = [SEND_RECORD.pack(DELIVERED, first, count, late_us, after, time_s) for first, count, after, time_s in rows]
     seal = SEND_RECORD.pack(SEAL, 0, 0, 0, len(rows), 0.0)
     (folder / f"sends-{peer}.bin").write_bytes(pack_header({"peer": peer, **header}) + b"".join([*packed, seal]))
 

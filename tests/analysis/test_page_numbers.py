@@ -338,7 +338,7 @@ class OneRun:
             [(int(row["number"]), int(row["after"])) for row in sends if int(row["peer"]) == p] for p in peers
         ]
         self.asked = {
-            (int(row["peer"]), int(row["number"])): float(row["time_s"]) + released[int(row["peer"])] for row in sends
+            (int(row["peer"]), int(row["number"])): float(row["due_s"]) + released[int(row["peer"])] for row in sends
         }
         self.times = [
             [float(row["time_s"]) + released[p] for row in deliveries if int(row["peer"]) == p] for p in peers

@@ -17,13 +17,15 @@ def test_tables_hold_what_the_records_do(lossy):
         run = load_run(folder)
         deliveries, sends = run.deliveries, run.sends
         assert list(deliveries) == ["peer", "position", "sender", "number", "time_s", "stamp"]
-        assert list(sends) == ["peer", "number", "time_s", "after"]
+        assert list(sends) == ["peer", "number", "time_s", "due_s", "after"]
         assert run.title == title
         for peer in run.peers:
             mine = deliveries[deliveries["peer"] == peer.number].drop(columns="peer").itertuples(index=False)
             rows = [(position, *row) for position, row in enumerate(plain.delivered(folder, peer.number))]
             assert [tuple(row) for row in mine] == rows and len(rows) == peer.delivered == 75
-            mine = sends[sends["peer"] == peer.number].drop(columns="peer").itertuples(index=False)
+            mine = sends[sends["peer"] == peer.number]
+            assert mine["due_s"].tolist() == plain.due(folder, peer.number)
+            mine = mine.drop(columns=["peer", "due_s"]).itertuples(index=False)
             rows = plain.multicast(folder, peer.number)
             assert [tuple(row) for row in mine] == rows and len(rows) == peer.multicast == 25
 

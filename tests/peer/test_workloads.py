@@ -81,8 +81,8 @@ class Bench:
 
 def test_steady_asks_after_every_gap():
     bench = Bench("steady", window=99, messages=3, gap_ms=(10.0, 99.0))
-    assert bench.release() == [SetTimer("steady", "gap", 0.010, 0.099)] and bench.left == []
-    assert bench.gap() == [RecordMulticast(0, 1), SetTimer("steady", "gap", 0.010, 0.099)]
+    assert bench.release() == [SetTimer("steady", "gap", 0.010, 0.099, paced=True)] and bench.left == []
+    assert bench.gap() == [RecordMulticast(0, 1), SetTimer("steady", "gap", 0.010, 0.099, paced=True)]
     assert bench.left == [(0, 1)]
     bench.gap()
     assert bench.gap() == [RecordMulticast(2, 1)]  # the last one

@@ -148,7 +148,8 @@ def test_what_a_recorder_keeps():
     recorder.record([], [Deliver(Block(0, 0, 1, 1, 1, b"x"))], 1.0)
     recorder.released(2.0)
     recorder.record([], [RecordMulticast(0, 2), Note("x"), Deliver(BLOCK), RecordMulticast(2, 1)], 2.5)
-    recorder.record([], [Deliver(Block(2, 13, 1, 4, 78, b"...."))], 4.0)
+    recorder.record([], [Deliver(Block(2, 13, 1, 4, 78, b"....")), RecordMulticast(3, 1)], 4.0, late_s=0.25)
+    recorder.record([], [RecordMulticast(4, 1)], 9000.0, late_s=8000.0)
     recorder.seal()
     deliveries, sends, steps = recorder.take()
     assert list(DELIVERY_RECORD.iter_unpack(deliveries)) == [
@@ -161,7 +162,9 @@ def test_what_a_recorder_keeps():
     assert list(SEND_RECORD.iter_unpack(sends)) == [
         (DELIVERED, 0, 2, 0, 1, 0.5),  # one delivery came before it,
         (DELIVERED, 2, 1, 0, 4, 0.5),  # and before this one three more
-        (SEAL, 0, 0, 0, 2, 0.0),
+        (DELIVERED, 3, 1, 250_000, 5, 2.0),  # it should have been a quarter of a second before
+        (DELIVERED, 4, 1, (1 << 32) - 1, 5, 8998.0),  # later than can be said
+        (SEAL, 0, 0, 0, 4, 0.0),
     ]
     assert steps == "" and recorder.delivered == 5
     assert recorder.take() == (b"", b"", "")

@@ -161,7 +161,7 @@ def test_a_timer_that_was_replaced_or_cancelled_never_fires(tmp_path):
     class Session:
         class host:
             @staticmethod
-            def step(turn, now):
+            def step(turn, now, late_s):
                 fired.extend(event.key for event in turn if type(event) is TimerFired)
                 return []
 
@@ -169,12 +169,38 @@ def test_a_timer_that_was_replaced_or_cancelled_never_fires(tmp_path):
         peer = group.peers[0]
         peer.session = Session()
         for name, wait_s in (("cancelled", 0.0), ("replaced", 0.0), ("replaced", 0.02), ("kept", 0.01)):
-            peer._set_timer(SetTimer("layer", name, wait_s, wait_s))
+            peer._perform([SetTimer("layer", name, wait_s, wait_s)])
         peer._perform([CancelTimer("layer", "cancelled")])
         while len(fired) < 2:
             assert time.monotonic() < group.deadline
             peer._what_is_due()
         assert fired == ["kept", "replaced"] and not peer.timers
+
+
+def test_a_peer_that_was_held_up_makes_up_for_it_and_says_how_late_it_was(tmp_path):
+    """A timer that keeps its pace counts from when it was due, any other from when it fired."""
+    fired = []
+
+    class Session:
+        class host:
+            @staticmethod
+            def step(turn, now, late_s):
+                (event,) = turn
+                fired.append((event.key, late_s))
+                return [SetTimer("layer", event.key, 0.04, 0.04, paced=event.key == "paced")]
+
+    with Group(tmp_path) as group:
+        peer = group.peers[0]
+        peer.session = Session()
+        began = time.monotonic()
+        peer._perform([SetTimer("layer", key, 0.04, 0.04, paced=key == "paced") for key in ("paced", "other")])
+        time.sleep(0.11)  # held up
+        peer._what_is_due()
+        late = [late_s for key, late_s in fired if key == "paced"]
+        times = int((time.monotonic() - began) / 0.04)
+        assert 2 <= len(late) <= times and [key for key, _ in fired].count("other") == 1
+        assert [earlier - later for earlier, later in zip(late, late[1:])] == pytest.approx([0.04] * (len(late) - 1))
+        assert late[0] >= 0.07 and 0 <= late[-1] < 0.04 + (time.monotonic() - began - 0.11)
 
 
 def test_logs_that_cannot_be_written_are_said_and_the_peer_goes_on(tmp_path):
