@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 
 from comparison_server import inversions as counting
 from comparison_server.evidence import Evidence
@@ -20,7 +19,7 @@ from comparison_server.positions import Positions
 CHUNK = 1 << 16  # messages or positions looked at together
 
 
-def rounds(evidence: Evidence) -> pd.DataFrame:
+def rounds(evidence: Evidence) -> dict[str, np.ndarray]:
     """position, logs, kinds, out_of_order: every round of a run."""
     logs = [(log.ids, log.start) for log in evidence.logs]
     end = max((start + len(ids) for ids, start in logs), default=0)
@@ -30,14 +29,12 @@ def rounds(evidence: Evidence) -> pd.DataFrame:
         expected[start:] += 1  # who has ended before others is expected to go on
     for low in range(0, end, CHUNK):
         kinds[low : low + CHUNK] = _kinds(logs, low, min(low + CHUNK, end))
-    return pd.DataFrame(
-        {
-            "position": np.arange(end, dtype=np.int32),
-            "logs": held,
-            "kinds": kinds,
-            "out_of_order": (kinds > 1) | (held < expected),
-        }
-    )
+    return {
+        "position": np.arange(end, dtype=np.int32),
+        "logs": held,
+        "kinds": kinds,
+        "out_of_order": (kinds > 1) | (held < expected),
+    }
 
 
 def _kinds(logs: list[tuple[np.ndarray, int]], low: int, high: int) -> np.ndarray:

@@ -11,7 +11,7 @@ parts. FRAMES tells of every column its type and what it says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import chain, count
@@ -24,13 +24,24 @@ import pandas as pd
 from analysis import parquet
 from analysis.columns import FRAMES
 from analysis.run import PARTIAL, Run, load_run
-from analysis.tidy import IN_PIECES, Tidy, empty, failed, starts_of_pairs, with_blocked, with_latency_figures
+from analysis.tidy import (
+    IN_PIECES,
+    Columns,
+    Tidy,
+    failed,
+    rows_of,
+    starts_of_pairs,
+    together,
+    with_blocked,
+    with_latency_figures,
+)
 from peer.core.errors import SettingsError
 
 __all__ = ["FRAMES", "Frames", "load", "write"]
 
 PLAN, FAILED, RUNS, KEPT = "plan.json", "failed.json", "runs", "frames"  # what the folder of a sweep holds
 TOGETHER = ("runs", "latencies", "costs")  # these rest on latencies, so they are made of a run at once
+BATCH_ROWS = 1 << 17  # deliveries of runs whose pieces are made together
 
 
 class Source(Protocol):
@@ -154,6 +165,8 @@ class Frames:
 
     def _renamed(self, table: pd.DataFrame, called: Sequence[str]) -> pd.DataFrame:
         """With the runs called as they are here; a table's categories are all runs of its source, in order."""
+        if len(self._sources) == 1:
+            return table
         first = self.names.index(called[0]) if called else 0
         codes = table["run"].cat.codes.to_numpy()
         if first:
@@ -213,6 +226,7 @@ class Folders:
         self._paths, self._failures = dict(paths), failures or {}
         there = (name for name in self.names if name not in self._failures)
         self._runs = {name: load_run(paths[name], partial=partial) for name in there}
+        self._all = pd.CategoricalDtype(self.names)
 
     def path(self, name: str) -> Path:
         """The folder of a run."""
@@ -227,23 +241,43 @@ class Folders:
     def frames(self, *names: str) -> dict[str, pd.DataFrame]:
         """Some frames of all its runs; those that rest on the same come together."""
         wanted = tuple(dict.fromkeys(chain(names, TOGETHER if set(names) & set(TOGETHER) else ())))
-        tables: dict[str, list[pd.DataFrame]] = {name: [] for name in wanted}
-        for place, run in enumerate(self.names):
-            for name, table in self._whole(run, wanted):
-                tables[name].append(self._marked(table, place))
-        return {name: _together(each) if each else self._marked(empty(name), 0) for name, each in tables.items()}
+        return self._tables(range(len(self.names)), wanted)
 
     def pieces(self, *names: str) -> Iterator[tuple[str, pd.DataFrame]]:
         """The same in pieces."""
-        for place, run in enumerate(self.names):
-            long = [name for name in names if name in IN_PIECES and run in self._runs and self._runs[run].is_long]
-            for name, table in self._whole(run, [name for name in names if name not in long]):
-                yield name, self._marked(table, place)
-            for name in long:
-                for table in IN_PIECES[name](self._runs[run]):
-                    yield name, self._marked(table, place)
+        for places, long in self._batches():
+            in_pieces = [name for name in names if long is not None and name in IN_PIECES]
+            yield from self._tables(places, [name for name in names if name not in in_pieces]).items()
+            for name in in_pieces:
+                yield from ((name, self._table(name, [(places[0], part)])) for part in IN_PIECES[name](long))
 
-    def _whole(self, run: str, names: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    def _batches(self) -> Iterator[tuple[list[int], Run | None]]:
+        """The places of runs in order: a long one alone, with the run, and many short ones together."""
+        waiting: list[int] = []
+        rows = 0
+        for place, name in enumerate(self.names):
+            run = self._runs.get(name)
+            long = run is not None and run.is_long
+            if waiting and (long or rows >= BATCH_ROWS):
+                yield waiting, None
+                waiting, rows = [], 0
+            if long:
+                yield [place], run
+            else:
+                waiting.append(place)
+                rows += sum(peer.delivered for peer in run.peers) if run is not None else 0
+        if waiting:
+            yield waiting, None
+
+    def _tables(self, places: Iterable[int], names: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """Frames of some runs."""
+        parts: dict[str, list[tuple[int, Columns]]] = {name: [] for name in names}
+        for place in places:
+            for name, columns in self._whole(self.names[place], names):
+                parts[name].append((place, columns))
+        return {name: self._table(name, each) for name, each in parts.items()}
+
+    def _whole(self, run: str, names: Sequence[str]) -> Iterator[tuple[str, Columns]]:
         """Frames of one run."""
         if run in self._runs:
             tidy = Tidy(self._runs[run])
@@ -251,10 +285,12 @@ class Folders:
         elif "runs" in names:
             yield "runs", failed(*self._failures[run])
 
-    def _marked(self, table: pd.DataFrame, place: int) -> pd.DataFrame:
-        codes = np.full(len(table), place, np.int8 if len(self.names) < 128 else np.int32)
-        run = pd.Categorical.from_codes(codes, categories=self.names)
-        return pd.DataFrame({"run": run, **dict(table.items())}, copy=False)
+    def _table(self, name: str, parts: Sequence[tuple[int, Columns]]) -> pd.DataFrame:
+        """Parts of a frame, each of the run in that place."""
+        places, rows = [place for place, _ in parts], [rows_of(columns) for _, columns in parts]
+        codes = np.repeat(np.array(places, np.int8 if len(self.names) < 128 else np.int32), rows)
+        run = pd.Categorical.from_codes(codes, dtype=self._all)
+        return pd.DataFrame({"run": run, **together(name, [columns for _, columns in parts])}, copy=False)
 
 
 class Kept:

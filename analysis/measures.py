@@ -149,15 +149,18 @@ def throughput(run: Run, logs: Sequence[PeerLog] | None = None) -> pd.DataFrame:
 
     `logs`: those of all peers, where they have been read already.
     """
+    return pd.DataFrame(rates(run, logs), columns=["peer", "deliveries", "took_s", "deliveries_per_s"])
+
+
+def rates(run: Run, logs: Sequence[PeerLog] | None = None) -> list[tuple[int, int, float, float]]:
+    """The same as rows."""
     rows = []
     for peer in run.peers:
         log = run.log_of(peer) if logs is None else logs[peer.number]
         asked_s = np.empty(0) if log.sends is None else log.sends.times_s
-        first_s = np.fmin(_least(log.times_s), _least(asked_s))
-        rows.append((peer.number, len(log.ids), _most(log.times_s) - first_s))
-    table = pd.DataFrame(rows, columns=["peer", "deliveries", "took_s"])
-    table["deliveries_per_s"] = table["deliveries"] / table["took_s"].where(table["took_s"] > 0)
-    return table
+        took_s = _most(log.times_s) - float(np.fmin(_least(log.times_s), _least(asked_s)))
+        rows.append((peer.number, len(log.ids), took_s, len(log.ids) / took_s if took_s > 0 else np.nan))
+    return rows
 
 
 def _least(times_s: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ class Groups:
             self._write(self._rows)
         self._writer.close()
 
+    def give_up(self) -> None:
+        """What was written is of no use; the writer must not try to end it later, when there is no file any more."""
+        with suppress(Exception):
+            self._writer.close()
+
     def _write(self, rows: int) -> None:
         together = pd.concat(self._waiting, ignore_index=True) if len(self._waiting) > 1 else self._waiting[0]
         self._writer.write_table(arrow(together.iloc[:rows], self._columns), row_group_size=GROUP_ROWS)
@@ -73,10 +79,16 @@ class File:
         return self._groups
 
     def __exit__(self, kind: type | None, *error: object) -> None:
-        if kind is None:
-            self._groups.end()
-        self._sink.close()
-        if kind is None:
-            self._beside.replace(self._path)
-        else:
-            self._beside.unlink(missing_ok=True)
+        whole = False
+        try:
+            if kind is None:
+                self._groups.end()
+                whole = True
+        finally:
+            if not whole:
+                self._groups.give_up()
+            self._sink.close()
+            if whole:
+                self._beside.replace(self._path)
+            else:
+                self._beside.unlink(missing_ok=True)

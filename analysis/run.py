@@ -110,14 +110,14 @@ class Run:
 
     def deliveries_in_parts(self, peer: Peer, most: int | None = None) -> Iterator[pd.DataFrame]:
         """The same, of about so many deliveries at a time; at least one part, which may be empty."""
-        for columns in self.delivery_columns(peer, most or PART_ROWS):
+        for columns in self.delivery_columns(peer, most):
             typed = {name: np.array(columns[name], kind) for name, kind in DELIVERY_COLUMNS.items()}
             yield pd.DataFrame(typed, copy=False)
 
-    def delivery_columns(self, peer: Peer, most: int) -> Iterator[dict[str, np.ndarray]]:
+    def delivery_columns(self, peer: Peer, most: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """The same as arrays of whatever types the records have, to be read before the next part comes."""
         position = 0
-        for runs, times_s in _delivery_runs(_trace(self.folder, peer.number), peer.zero_s, most):
+        for runs, times_s in _delivery_runs(_trace(self.folder, peer.number), peer.zero_s, most or PART_ROWS):
             counts, numbers, senders, stamps = (runs[name] for name in ("count", "first", "sender", "stamp"))
             rows = len(runs)
             if not (counts == 1).all():
@@ -136,20 +136,22 @@ class Run:
 
     def sends_of(self, peer: Peer) -> pd.DataFrame:
         """What one peer multicast, in order."""
+        return pd.DataFrame(self.send_columns(peer))
+
+    def send_columns(self, peer: Peer) -> dict[str, np.ndarray]:
+        """The same as arrays."""
         sends = self.log_of(peer).sends
         nothing = ([], [], [], [])
         numbers, times_s, due_s, after = (
             nothing if sends is None else (sends.numbers, sends.times_s, sends.due_s, sends.after)
         )
-        return pd.DataFrame(
-            {
-                "peer": np.full(len(numbers), peer.number, np.int32),
-                "number": np.asarray(numbers, np.int64),
-                "time_s": np.asarray(times_s, float),
-                "due_s": np.asarray(due_s, float),
-                "after": np.asarray(after, np.int64),
-            }
-        )
+        return {
+            "peer": np.full(len(numbers), peer.number, np.int32),
+            "number": np.asarray(numbers, np.int64),
+            "time_s": np.asarray(times_s, float),
+            "due_s": np.asarray(due_s, float),
+            "after": np.asarray(after, np.int64),
+        }
 
 
 def load_run(folder: Path | str, *, partial: bool = False) -> Run:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis.frames import Frames
 from analysis.statistics import median_with_interval, quantiles_of_groups
-from analysis.tidy import explained_s, stretches_of_runs
+from analysis.tidy import stretches_of_runs, waits
 from peer.core.errors import SettingsError
 
 LEVELS = np.linspace(0.0, 1.0, 101)
@@ -185,9 +185,12 @@ def region_latencies(frames: Frames, by: Sequence[str] = ("world", "title")) -> 
 
 def against_bound(frames: Frames) -> pd.DataFrame:
     """What was measured beside what the distances allow: world, title, point, origin, target, own, deliveries, p50_ms,
-    bound_ms (no message can be faster, at any load), alone_ms (the mean of a message that has the group to itself)."""
-    table = region_latencies(frames, ("world", "title", "point"))
-    columns = ["world", "title", "point", "origin", "target", "own", "deliveries", "p50_ms", "bound_ms", "alone_ms"]
+    bound_ms (no message can be faster, at any load), alone_ms (the mean of a message that has the group to itself),
+    least_ms (which of the two holds for that workload: with `single` every message has the group to itself)."""
+    table = region_latencies(frames, ("world", "title", "point", "workload"))
+    table["least_ms"] = table["alone_ms"].where(table["workload"] == "single", table["bound_ms"])
+    figures = ["deliveries", "p50_ms", "bound_ms", "alone_ms", "least_ms"]
+    columns = ["world", "title", "point", "origin", "target", "own", *figures]
     return table.loc[table["bound_ms"].notna(), columns].reset_index(drop=True)
 
 
@@ -202,11 +205,11 @@ def blocked(frames: Frames) -> pd.DataFrame:
     for run, part in stretches_of_runs(frames.latencies):
         about = runs.loc[run]
         places = about["places"].split(",")
-        for row in explained_s(part).itertuples():
-            explained = row.explained_s if row.through >= 0 else 0.0
+        for each in waits(part):
+            explained = each.explained_s if each.through >= 0 else 0.0
             if explained:
-                rows.append((about["world"], about["title"], places[row.through], explained))
-            rows.append((about["world"], about["title"], LOAD_AND_LOSS, row.blocked_s - explained))
+                rows.append((about["world"], about["title"], places[each.through], explained))
+            rows.append((about["world"], about["title"], LOAD_AND_LOSS, each.blocked_s - explained))
     table = pd.DataFrame(rows, columns=["world", "title", "region", "blocked_s"])
     table = table.groupby(["world", "title", "region"], sort=False, as_index=False).sum()
     whole = table.groupby(["world", "title"])["blocked_s"].transform("sum")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ CHUNK = 1 << 16  # records whose columns are copied together, so that they stay 
 ROUNDING_S = 1e-6  # less than that is what single precision leaves of a difference that is none
 HEADERS_BYTES = 28  # of IPv4 and UDP, around every datagram
 
+Columns = Mapping[str, Any]  # of a frame, all but `run`: arrays, or lists where there are few rows
+
 
 class Tidy:
     """A run whose logs are read once, for all of its frames."""
@@ -31,9 +33,9 @@ class Tidy:
     def __init__(self, run: Run) -> None:
         self.run = run
 
-    def frame(self, name: str) -> pd.DataFrame:
-        """What this run adds to a frame, all but the column `run`."""
-        return self.latencies if name == "latencies" else _typed(name, MAKERS[name](self))
+    def frame(self, name: str) -> Columns:
+        """What this run adds to a frame."""
+        return self.latencies if name == "latencies" else MAKERS[name](self)
 
     # What several frames are made of
 
@@ -62,32 +64,37 @@ class Tidy:
         return released_s(self.run, self.clocks)
 
     @cached_property
-    def latencies(self) -> pd.DataFrame:
-        return _typed("latencies", latencies(self))
+    def latencies(self) -> dict[str, np.ndarray]:
+        return latencies(self)
 
 
-def failed(reason: str, told: Mapping[str, Any]) -> pd.DataFrame:
+def failed(reason: str, told: Mapping[str, Any]) -> Columns:
     """The row of a run of which there is nothing but the reason; `told`: what is known of it all the same."""
     row = {column: told.get(column, _NOTHING[kind]) for column, (kind, _) in FRAMES["runs"].items()}
-    return _typed("runs", _columns([row | {"outcome": "failed", "error": reason}], "runs"))
+    return _columns([row | {"outcome": "failed", "error": reason}], "runs")
 
 
-def empty(name: str) -> pd.DataFrame:
-    """A frame without rows."""
-    return _typed(name, _columns([], name))
-
-
-def _typed(name: str, table: Mapping[str, Any] | pd.DataFrame) -> pd.DataFrame:
-    """The columns of a frame, all but `run`, in their order and of their types."""
+def together(name: str, parts: Sequence[Columns]) -> dict[str, Any]:
+    """Parts of a frame after each other: its columns, all but `run`, in their order and of their types."""
     types = {column: kind for column, (kind, _) in FRAMES[name].items() if column != "run"}
-    return pd.DataFrame({column: _column(table[column], kind) for column, kind in types.items()}, copy=False)
+    return {column: _column([part[column] for part in parts], kind) for column, kind in types.items()}
 
 
-def _column(values: Any, kind: str) -> Any:
-    """As an array of this type, the same one where it is of it already."""
+def rows_of(part: Columns) -> int:
+    """How many rows a part of a frame has."""
+    return len(next(iter(part.values())))
+
+
+def _column(parts: Sequence[Any], kind: str) -> Any:
+    """One array of this type; where it is of it already, the same one."""
+    if len(parts) == 1 and not isinstance(parts[0], list):
+        return np.asarray(parts[0], kind)
+    if parts and not isinstance(parts[0], list):
+        return np.concatenate(parts, dtype=kind, casting="unsafe")
+    values = list(chain.from_iterable(parts))
     if kind in ("str", "boolean") or kind[0] == "I":  # types of pandas, which may hold nothing
         return pd.array(values, dtype=kind)
-    return np.asarray(values, kind)
+    return np.array(values, kind)
 
 
 def _columns(rows: list[dict[str, Any]], name: str) -> dict[str, list[Any]]:
@@ -104,14 +111,14 @@ _NOTHING = {
 # Runs
 
 
-def runs(tidy: Tidy) -> dict[str, Any]:
+def runs(tidy: Tidy) -> Columns:
     """One row."""
     run = tidy.run
     settings, scenario, verdict = run.settings, run.scenario, run.verdict
     workload, network = settings.workload, settings.network
     written = scenario.get("scenario") or {}
     ordering = settings.stack.ordering
-    rate = measures.throughput(run, tidy.evidence.logs)
+    rates = measures.rates(run, tidy.evidence.logs)
     trips_ms = _round_trips_ms(run)
     classroom_rounds, classroom_of = classroom.count([log.ids for log in tidy.evidence.logs], workload.messages)
     row = {
@@ -148,8 +155,8 @@ def runs(tidy: Tidy) -> dict[str, Any]:
         "complete": verdict.get("complete"),
         "delivered": sum(peer.delivered for peer in run.peers),
         "multicast": sum(peer.multicast for peer in run.peers),
-        "took_s": rate["took_s"].max(),
-        "deliveries_per_s": rate["deliveries_per_s"].min(),
+        "took_s": _known(max, [took_s for _, _, took_s, _ in rates]),
+        "deliveries_per_s": _known(min, [per_s for *_, per_s in rates]),
         "rtt_max_ms": np.nan if trips_ms is None else trips_ms.max(initial=0.0),
         "rtt_mean_ms": np.nan if trips_ms is None or not len(trips_ms) else trips_ms.mean(),
         **_latency_figures(tidy.latencies),
@@ -167,6 +174,12 @@ def _outcome(run: Run) -> str:
     return "unfinished" if run.partial or not run.verdict or run.verdict.get("error") else "held"
 
 
+def _known(which: Callable[[list[float]], float], values: list[float]) -> float:
+    """The largest or the smallest of those that are numbers."""
+    numbers = [value for value in values if value == value]
+    return which(numbers) if numbers else np.nan
+
+
 def _round_trips_ms(run: Run) -> np.ndarray | None:
     """Of all pairs of different peers."""
     delays = measures.delays_s(run)
@@ -175,12 +188,13 @@ def _round_trips_ms(run: Run) -> np.ndarray | None:
     return (delays + delays.T)[~np.eye(len(delays), dtype=bool)] * 1000
 
 
-def _latency_figures(table: pd.DataFrame) -> dict[str, float]:
+def _latency_figures(table: Columns | pd.DataFrame) -> dict[str, float]:
     """Of one run; what is not a number is left out."""
-    latency_s, bound_s = table["latency_s"].to_numpy(), table["bound_s"].to_numpy()
-    senders, receivers = table["sender"].to_numpy(), table["receiver"].to_numpy()
+    latency_s, bound_s, senders, receivers = (
+        np.asarray(table[name]) for name in ("latency_s", "bound_s", "sender", "receiver")
+    )
     starts = starts_of_pairs(table)
-    pairs = list(zip(starts, [*starts[1:], len(table)]))
+    pairs = list(zip(starts, [*starts[1:], len(latency_s)]))
     own = [senders[begin] == receivers[begin] for begin, _ in pairs]
     figures = {}
     for where, wanted in (("own", True), ("others", False)):
@@ -200,15 +214,13 @@ def stretches_of_runs(latencies: pd.DataFrame) -> Iterator[tuple[str, pd.DataFra
             yield latencies["run"].cat.categories[codes[begin]], latencies.iloc[begin:end]
 
 
-def starts_of_pairs(latencies: pd.DataFrame) -> np.ndarray:
+def starts_of_pairs(latencies: Columns | pd.DataFrame) -> np.ndarray:
     """Where in a frame of latencies the rows of another run, receiver or sender begin: a pair's are together."""
-    if not len(latencies):
-        return np.empty(0, np.int64)
-    begins = np.zeros(len(latencies), bool)
-    begins[0] = True
-    columns = [latencies[name].to_numpy() for name in ("receiver", "sender")]
+    columns = [np.asarray(latencies[name]) for name in ("receiver", "sender")]
     if "run" in latencies:
         columns.append(latencies["run"].cat.codes.to_numpy())
+    begins = np.zeros(len(columns[0]), bool)
+    begins[:1] = True
     for column in columns:
         begins[1:] |= column[1:] != column[:-1]
     return np.flatnonzero(begins)
@@ -234,7 +246,7 @@ def deliveries(tidy: Tidy) -> dict[str, np.ndarray]:
 def sends(tidy: Tidy) -> dict[str, np.ndarray]:
     """Peer after peer."""
     run = tidy.run
-    parts = (run.sends_of(peer) for peer in run.peers)
+    parts = (run.send_columns(peer) for peer in run.peers)
     return _gathered("sends", parts, sum(peer.multicast for peer in run.peers))
 
 
@@ -249,7 +261,7 @@ def _gathered(name: str, parts: Iterable[Mapping[str, np.ndarray]], rows: int) -
     return {column: whole[:end] for column, whole in columns.items()}
 
 
-def rounds(tidy: Tidy) -> pd.DataFrame:
+def rounds(tidy: Tidy) -> Columns:
     """All of them."""
     return disorder.rounds(tidy.evidence)
 
@@ -257,7 +269,7 @@ def rounds(tidy: Tidy) -> pd.DataFrame:
 # Verdict
 
 
-def violations(tidy: Tidy) -> dict[str, Any]:
+def violations(tidy: Tidy) -> Columns:
     """Every property that does not hold, promised or not."""
     rows = []
     for name, finding in (tidy.run.verdict.get("properties") or {}).items():
@@ -400,10 +412,10 @@ _COUNTED = ("datagrams_sent", "packets_sent", "bytes_sent", "resent", "duplicate
             "ordering_acks", "clock_bytes", "lost_by_model")  # fmt: skip
 
 
-def costs(tidy: Tidy) -> dict[str, Any]:
+def costs(tidy: Tidy) -> Columns:
     """One row a peer."""
     run = tidy.run
-    waited = explained_s(tidy.latencies)
+    waited = waits(tidy.latencies)
     rows = []
     for peer in run.peers:
         counted = (run.measures.get("peers") or {}).get(peer.name) or {}
@@ -428,35 +440,44 @@ def costs(tidy: Tidy) -> dict[str, Any]:
 
 def with_blocked(costs: pd.DataFrame, latencies: pd.DataFrame) -> pd.DataFrame:
     """The frame of costs with the time blocked of these latencies."""
-    parts = {name: explained_s(part) for name, part in stretches_of_runs(latencies)}
-    none = explained_s(latencies.iloc[:0])
-    rows = [_blocked(parts.get(name, none), peer) for name, peer in zip(costs["run"], costs["peer"])]
+    parts = {name: waits(part) for name, part in stretches_of_runs(latencies)}
+    rows = [_blocked(parts.get(name, []), peer) for name, peer in zip(costs["run"], costs["peer"])]
     blocked = pd.DataFrame(rows, index=costs.index)
     return costs.assign(blocked_s=blocked["blocked_s"], blocked_on=blocked["blocked_on"].astype("Int16"))
 
 
-def _blocked(waited: pd.DataFrame, peer: int) -> dict[str, Any]:
+def _blocked(waits: Sequence[Waits], peer: int) -> dict[str, Any]:
     """How long a peer was blocked, and by whom most."""
-    mine = waited[waited["receiver"] == peer]
-    by_others = mine[(mine["through"] >= 0) & (mine["explained_s"] > 0)]
+    mine = [each for each in waits if each.receiver == peer]
+    for_others = [each for each in mine if each.through >= 0 and each.explained_s > 0]
     return {
-        "blocked_s": mine["blocked_s"].sum() if len(mine) else np.nan,
-        "blocked_on": int(by_others.loc[by_others["explained_s"].idxmax(), "through"]) if len(by_others) else pd.NA,
+        "blocked_s": sum(each.blocked_s for each in mine) if mine else np.nan,
+        "blocked_on": max(for_others, key=lambda each: each.explained_s).through if for_others else pd.NA,
     }
 
 
-def explained_s(table: pd.DataFrame) -> pd.DataFrame:
-    """receiver, through, blocked_s, explained_s: sums of the time blocked, and what the way through a member explains
-    of it; where it is not known of any delivery there is no row.
+class Waits(NamedTuple):
+    """For how long a receiver was blocked, in all, by messages whose way goes through a member (-1: through nobody),
+    and how much of that the way explains."""
+
+    receiver: int
+    through: int
+    blocked_s: float
+    explained_s: float
+
+
+def waits(table: Columns | pd.DataFrame) -> list[Waits]:
+    """Of the latencies of one run; of whom nothing is known there is nothing.
 
     A message that has the group to itself waits for the word of one member, the farthest one; as much of the time
     blocked is that member's. What goes beyond is due to load and loss, and nobody's.
     """
-    width = int(table["through"].max()) + 2 if len(table) else 1
-    size = (int(table["receiver"].max()) + 1) * width if len(table) else 0
-    columns = [table[name].to_numpy() for name in ("receiver", "through", "latency_s", "blocked_s", "alone_s")]
+    columns = [np.asarray(table[name]) for name in ("receiver", "through", "latency_s", "blocked_s", "alone_s")]
+    receivers, throughs, *_ = columns
+    width = int(throughs.max(initial=-1)) + 2
+    size = (int(receivers.max(initial=-1)) + 1) * width
     count, blocked_s, explained_s = np.zeros(size, np.int64), np.zeros(size), np.zeros(size)
-    for low in range(0, len(table), CHUNK):
+    for low in range(0, len(receivers), CHUNK):
         receiver, through, took_s, blocking_s, alone_s = (column[low : low + CHUNK] for column in columns)
         known = ~np.isnan(blocking_s)
         code = (receiver.astype(np.int32) * width + through + 1)[known]
@@ -467,8 +488,8 @@ def explained_s(table: pd.DataFrame) -> pd.DataFrame:
         blocked_s += np.bincount(code, blocking_s, size)
         explained_s += np.bincount(code, explains_s, size)
     there = np.flatnonzero(count)
-    columns_of = {"receiver": there // width, "through": there % width - 1}
-    return pd.DataFrame(columns_of | {"blocked_s": blocked_s[there], "explained_s": explained_s[there]})
+    return list(map(Waits, *(each.tolist() for each in (there // width, there % width - 1)),
+                    *(each[there].tolist() for each in (blocked_s, explained_s))))  # fmt: skip
 
 
 def egress_bytes(run: Run, peer: Peer, counted: dict[str, Any]) -> int | None:
@@ -489,7 +510,7 @@ def _dropped(counted: dict[str, Any]) -> int | None:
     return sum(counted["dropped"].values()) + (counted.get("dropped_by_kernel") or 0)
 
 
-MAKERS: dict[str, Callable[[Tidy], Mapping[str, Any] | pd.DataFrame]] = {
+MAKERS: dict[str, Callable[[Tidy], Columns]] = {
     "runs": runs,
     "deliveries": deliveries,
     "sends": sends,
@@ -499,25 +520,22 @@ MAKERS: dict[str, Callable[[Tidy], Mapping[str, Any] | pd.DataFrame]] = {
 }  # of `latencies` more than one frame is made, so that they are kept
 
 
-def _deliveries_in_pieces(run: Run) -> Iterator[pd.DataFrame]:
+def _deliveries_in_pieces(run: Run) -> Iterator[Columns]:
     for peer in run.peers:
-        for part in run.deliveries_in_parts(peer):
-            yield _typed("deliveries", part)
+        yield from run.delivery_columns(peer)
 
 
-def _sends_in_pieces(run: Run) -> Iterator[pd.DataFrame]:
-    for peer in run.peers:
-        yield _typed("sends", run.sends_of(peer))
+def _sends_in_pieces(run: Run) -> Iterator[Columns]:
+    yield from map(run.send_columns, run.peers)
 
 
-def _latencies_in_pieces(run: Run) -> Iterator[pd.DataFrame]:
+def _latencies_in_pieces(run: Run) -> Iterator[Columns]:
     asked = Asked.of([run.log_of(peer).sends for peer in run.peers])
-    for part in latency_parts(run, clocks(run), asked, run.log_of):
-        yield _typed("latencies", part)
+    yield from latency_parts(run, clocks(run), asked, run.log_of)
 
 
 # frames of long logs that nobody needs to hold as a whole
-IN_PIECES: dict[str, Callable[[Run], Iterator[pd.DataFrame]]] = {
+IN_PIECES: dict[str, Callable[[Run], Iterator[Columns]]] = {
     "deliveries": _deliveries_in_pieces,
     "sends": _sends_in_pieces,
     "latencies": _latencies_in_pieces,

@@ -472,10 +472,11 @@ def bound(material: Material) -> Section:
     """What was measured beside the least that the distances allow."""
     lead = words(
         "No delivery can be faster than the one-way delays of its run leave its ordering, at any load: that is its"
-        " bound. A mark is all messages from one region to another; on the line, half of them were as fast as can be.",
+        " bound. A mark is all messages from one region to another; on the line, half of them were as fast as can be."
+        " Where only one message is in the group at a time, the line is what a message takes that nothing holds up.",
     )  # fmt: skip
     table = summaries.against_bound(material.frames)
-    table = table[table["bound_ms"] > 0]
+    table = table[table["least_ms"] > 0]
     if table.empty:
         lacks = words("No round trips are known between these peers: a run with ", Code("--planet"), " has them.")
         return Section("bound", "Against the bound", lead, lacks=lacks)
@@ -483,13 +484,13 @@ def bound(material: Material) -> Section:
     table["where"] = np.where(table["own"], "the sender itself", table["target"])
     places = _farthest_first(material, table)[:MOST_PLACES]
     table = pd.concat(
-        [part.nlargest(MOST_MARKS, "bound_ms") for _, part in table.groupby(["place", "title"], sort=False)]
+        [part.nlargest(MOST_MARKS, "least_ms") for _, part in table.groupby(["place", "title"], sort=False)]
     )
     table = table[table["place"].isin(places)]
     choices = {"place": places} if len(places) > 1 else {}
-    columns = ["title", "world", "point", "place", "origin", "where", "bound_ms", "p50_ms"]
-    named = {"bound_ms": "bound, ms", "p50_ms": "median latency, ms", "origin": "from", "where": "to"}
-    spec = material.charts.against(table[columns], "bound_ms", "p50_ms", named, choices)
+    columns = ["title", "world", "point", "place", "origin", "where", "least_ms", "p50_ms"]
+    named = {"least_ms": "bound, ms", "p50_ms": "median latency, ms", "origin": "from", "where": "to"}
+    spec = material.charts.against(table[columns], "least_ms", "p50_ms", named, choices)
     chart = Chart(
         "bound", "Every way between regions", words("The dashed line is the bound."), spec, choices, wide=True
     )

@@ -1,4 +1,4 @@
-"""How long it takes to turn sixteen logs of a million deliveries each into tables, summaries and other forms."""
+"""How long it takes to turn sixteen logs of a million deliveries each into tables, a report and other forms."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import analysis
 from analysis import exporters, summaries
 from analysis.frames import FRAMES, Frames
+from analysis.page.page import page
 from comparison_server.run_folder import load_run
 from comparison_server.verdict import judge
 from experiments.bench.judging import DELIVERIES, PEERS
@@ -26,6 +27,7 @@ from peer.stacks import promised
 
 DISPLACED = 0.02
 MEMORY_MB = 2000.0
+PAGE_MB = 10.0
 
 
 def run(say: Say) -> list[Row]:
@@ -37,10 +39,12 @@ def run(say: Say) -> list[Row]:
         write_run(folder, PEERS, DELIVERIES)
         for what, (_, floor_s) in MEASURED.items():
             say(what)
-            seconds, megabytes = _measure_apart(what, folder)
+            seconds, megabytes, made_mb = _measure_apart(what, folder)
             title = f"{what} of {PEERS} x {DELIVERIES:,}"
             rows.append(Row(title, seconds, "s", floor_s))
             rows.append(Row(f"{title}: peak memory", megabytes, "MB", MEMORY_MB))
+            if made_mb:
+                rows.append(Row(f"{title}: size", made_mb, "MB", PAGE_MB if what == REPORT else None))
     return rows
 
 
@@ -59,7 +63,7 @@ def write_run(folder: Path, peers: int, deliveries: int) -> None:
     (folder / "measures.json").write_text(json.dumps({"totals": totals(counted, peers * deliveries), "peers": counted}))
 
 
-def _measure_apart(what: str, folder: Path) -> tuple[float, float]:
+def _measure_apart(what: str, folder: Path) -> tuple[float, float, float]:
     """Measures in a process of its own, so that the peak of its memory is its own too."""
     command = [sys.executable, "-m", __spec__.name, what, str(folder)]
     root = Path(__file__).parents[2]
@@ -67,29 +71,35 @@ def _measure_apart(what: str, folder: Path) -> tuple[float, float]:
     return tuple(json.loads(done.stdout))
 
 
-def _tables(lab: Frames) -> None:
+def _tables(lab: Frames) -> int:
     assert len(lab.deliveries)
+    return 0
 
 
-def _summaries(lab: Frames) -> None:
+def _summaries(lab: Frames) -> int:
     for summary in ("comparison", "cdf", "region_latencies", "against_bound", "blocked", "gap"):
         getattr(summaries, summary)(lab)
     assert len(lab.rounds)
+    return 0
 
 
-def _exported(form: str) -> Callable[[Frames], None]:
-    def export(lab: Frames) -> None:
-        for name in FRAMES:
-            for _ in exporters.FRAME_FORMS[form](name, lab.stream(name)):
-                pass
+def _page(lab: Frames) -> int:
+    return len(page(lab))
+
+
+def _exported(form: str) -> Callable[[Frames], int]:
+    def export(lab: Frames) -> int:
+        return sum(len(part) for name in FRAMES for part in exporters.FRAME_FORMS[form](name, lab.stream(name)))
 
     return export
 
 
-# what is measured -> how, and how many seconds it may take
-MEASURED: dict[str, tuple[Callable[[Frames], None], float | None]] = {
+REPORT = "the report"
+# what is measured -> how, which says how many bytes it made, and how many seconds it may take
+MEASURED: dict[str, tuple[Callable[[Frames], int], float | None]] = {
     "loading": (_tables, 3.0),
-    "summaries": (_summaries, 30.0),
+    "summaries": (_summaries, None),
+    REPORT: (_page, 30.0),
     "all tables as Parquet": (_exported("parquet"), None),
     "all tables as CSV": (_exported("csv"), None),
 }
@@ -97,8 +107,8 @@ MEASURED: dict[str, tuple[Callable[[Frames], None], float | None]] = {
 
 def _main(what: str, folder: Path) -> None:
     begin = time.perf_counter()
-    MEASURED[what][0](analysis.load(folder))
-    print(json.dumps([time.perf_counter() - begin, peak_mb()]))
+    made = MEASURED[what][0](analysis.load(folder))
+    print(json.dumps([time.perf_counter() - begin, peak_mb(), made / 1e6]))
 
 
 if __name__ == "__main__":

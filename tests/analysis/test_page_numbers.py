@@ -276,7 +276,7 @@ class Lab:
             own, target = row["where"] == "the sender itself", row["where"]
             if own:
                 target = row["origin"]
-            if column == "bound_ms":
+            if column == "least_ms":  # of a steady load that is the bound
                 return median(each for run in runs for each in run.bounds_between(row["origin"], target, own)) * 1000
             return (
                 plain.percentile([each for run in runs for each in run.between(row["origin"], target, own)], 0.5) * 1000

@@ -365,19 +365,5 @@ def test_peers_that_do_not_come_up_fail_their_runs_only(sweep, tmp_path, monkeyp
     assert len(finished(tmp_path / "quick")) == 2
 
 
-@pytest.mark.slow
-def test_480_runs_killed_half_way_are_the_same_as_480_runs(tmp_path):
-    """On two cores they take less than a minute; what is asserted is what they come to."""
-    done, cut = tmp_path / "done", tmp_path / "cut"
-    assert Sweeping("whole", "--out", done).process.wait(1800) == 0
-    sweeping = Sweeping("whole", "--out", cut)
-    sweeping.until_finished(cut / "whole", 240)
-    sweeping.end(signal.SIGKILL)
-    assert 240 <= len(finished(cut / "whole")) < 480
-    assert Sweeping("whole", "--out", cut, "--resume").process.wait(1800) == 0
-    assert contents(cut / "whole") == contents(done / "whole")
-    assert len(analysis.load(cut / "whole").runs) == 480
-
-
 def test_cores():
     assert 1 <= command.cores() <= (os.cpu_count() or 1)

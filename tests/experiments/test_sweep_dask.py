@@ -9,6 +9,7 @@ from time import monotonic, sleep
 
 import pytest
 
+import analysis
 from comparison_server import face
 from experiments.__main__ import app
 from tests.control_client import until
@@ -93,6 +94,28 @@ def test_a_cluster_plays_the_same_and_may_lose_a_worker(cluster, command, tmp_pa
     assert there.keys() == here.keys() and [name for name in there if there[name] != here[name]] == []
     left = [path for path in (tmp_path / "cluster").glob("two/**/sweep-*")]
     assert left == [], "a worker keeps nothing of a run"
+
+
+@pytest.mark.slow
+def test_480_runs_killed_half_way_and_480_on_a_cluster_are_the_same_as_480_runs(cluster, tmp_path):
+    """A minute or two on two cores, three times; what is asserted is what they come to."""
+    whole = {name: tmp_path / name / "whole" for name in ("done", "cut", "dask")}
+
+    def play(name, *options):
+        assert Sweeping("whole", "--out", whole[name].parent, *options).process.wait(1800) == 0
+
+    play("done")
+    sweeping = Sweeping("whole", "--out", whole["cut"].parent)
+    sweeping.until_finished(whole["cut"], 240)
+    sweeping.end(signal.SIGKILL)
+    assert 240 <= len(finished(whole["cut"])) < 480
+    play("cut", "--resume")
+    cluster.add_worker("one")
+    cluster.add_worker("two")
+    play("dask", "--scheduler", cluster.address)
+    for name, folder in whole.items():
+        assert contents(folder) == contents(whole["done"]), name
+    assert len(analysis.load(whole["cut"]).runs) == 480
 
 
 def test_a_lost_scheduler_is_told_and_what_is_done_is_kept(cluster, command, tmp_path):
