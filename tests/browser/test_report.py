@@ -1,6 +1,10 @@
 """The report in a browser, offline: all of it is there with data, and works by mouse, by keys, small and on paper."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ SECTIONS = {
 }  # fmt: skip
 ORDERINGS = "unordered,lamport_all_ack,fixed_sequencer"
 NARROW = {"width": 320, "height": 640}
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +50,8 @@ def opened(look, report):
     return opened
 
 
-def test_every_section_is_there_with_data(opened):
-    page = opened()
+def check_every_section(page):
+    """Each is there, and has numbers, charts with marks in them, or diagrams."""
     there = page.locator("section")
     assert {there.nth(n).get_attribute("id") for n in range(there.count())} == SECTIONS
     for name in SECTIONS:
@@ -59,6 +64,29 @@ def test_every_section_is_there_with_data(opened):
     drawn = "svg => svg.querySelectorAll('.mark-line path, .mark-symbol path, .mark-rect path, .mark-rule line').length"
     for n in range(marks):
         assert page.locator(".drawn svg").nth(n).evaluate(drawn) > 0, n
+
+
+def test_every_section_is_there_with_data(opened):
+    check_every_section(opened())
+
+
+@pytest.mark.long
+def test_the_demo_ends_with_a_report_that_has_everything(look, tmp_path):
+    """What `make demo` does, in another folder; every violation that it shows opens its diagram."""
+    python = f"RUN={sys.executable}"
+    recipe = ["make", "--dry-run", "--no-print-directory", "--old-file=.venv/ready", "demo", python]
+    commands = subprocess.run(recipe, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert commands.count(sys.executable) == 2, commands
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(["sh", "-ec", commands], cwd=tmp_path, env=environment, check=True, timeout=300)
+    page = look((tmp_path / "runs" / "demo-report.html").as_uri(), offline=True)
+    assert awaited(page, "document.documentElement.dataset.drawn") == "all"
+    check_every_section(page)
+    buttons = page.locator("#violations .diagrams button").all()
+    for button in buttons:
+        button.click()
+        assert page.locator(f"#{button.get_attribute('aria-controls')} svg.space-time").is_visible()
+    assert len(buttons) >= 2
 
 
 def test_nothing_is_asked_of_the_network(look, report):
