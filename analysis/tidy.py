@@ -446,9 +446,9 @@ def with_blocked(costs: pd.DataFrame, latencies: pd.DataFrame) -> pd.DataFrame:
     return costs.assign(blocked_s=blocked["blocked_s"], blocked_on=blocked["blocked_on"].astype("Int16"))
 
 
-def _blocked(waits: Sequence[Waits], peer: int) -> dict[str, Any]:
+def _blocked(waited: Sequence[Waits], peer: int) -> dict[str, Any]:
     """How long a peer was blocked, and by whom most."""
-    mine = [each for each in waits if each.receiver == peer]
+    mine = [each for each in waited if each.receiver == peer]
     for_others = [each for each in mine if each.through >= 0 and each.explained_s > 0]
     return {
         "blocked_s": sum(each.blocked_s for each in mine) if mine else np.nan,
@@ -488,8 +488,8 @@ def waits(table: Columns | pd.DataFrame) -> list[Waits]:
         blocked_s += np.bincount(code, blocking_s, size)
         explained_s += np.bincount(code, explains_s, size)
     there = np.flatnonzero(count)
-    return list(map(Waits, *(each.tolist() for each in (there // width, there % width - 1)),
-                    *(each[there].tolist() for each in (blocked_s, explained_s))))  # fmt: skip
+    found = there // width, there % width - 1, blocked_s[there], explained_s[there]
+    return [Waits(*row) for row in zip(*(each.tolist() for each in found))]
 
 
 def egress_bytes(run: Run, peer: Peer, counted: dict[str, Any]) -> int | None:

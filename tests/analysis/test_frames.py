@@ -1,7 +1,9 @@
 """Frames of runs: against a plain reading of logs and documents, kept as Parquet, in pieces, and what is refused."""
 
+import gc
 import json
 import shutil
+import sys
 from collections import Counter
 from itertools import combinations
 from statistics import median
@@ -11,7 +13,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import floors, measures
+from analysis import floors, measures, parquet
 from analysis.frames import FRAMES, write
 from analysis.run import load_run
 from experiments import run_folder
@@ -373,8 +375,19 @@ def test_equal_runs_give_equal_bytes_wherever_they_are(lab, sweep, lossy, tmp_pa
     assert sorted(path.name for path in (sweep / "frames").iterdir()) == sorted(f"{name}.parquet" for name in FRAMES)
 
 
+def test_a_file_that_is_given_up_leaves_nothing_and_says_nothing(lab, tmp_path, monkeypatch):
+    unheard = []
+    monkeypatch.setattr(sys, "unraisablehook", unheard.append)
+    with pytest.raises(KeyboardInterrupt), parquet.File(tmp_path / "rounds.parquet", FRAMES["rounds"]) as groups:
+        groups.add(lab.rounds)
+        raise KeyboardInterrupt
+    del groups
+    gc.collect()
+    assert (list(tmp_path.iterdir()), unheard) == ([], [])
+
+
 def test_groups_have_one_size_whatever_the_pieces(lab, lossy, sweep, tmp_path, monkeypatch):
-    import pyarrow.parquet as parquet
+    from pyarrow.parquet import ParquetFile
 
     monkeypatch.setattr("analysis.parquet.GROUP_ROWS", 100)
     monkeypatch.setattr("analysis.run.SHORT", 0)
@@ -383,7 +396,7 @@ def test_groups_have_one_size_whatever_the_pieces(lab, lossy, sweep, tmp_path, m
         write(analysis.load(*lossy.values()), folder)
     for name in FRAMES:
         assert (tmp_path / "a" / f"{name}.parquet").read_bytes() == (tmp_path / "b" / f"{name}.parquet").read_bytes()
-    file = parquet.ParquetFile(tmp_path / "a" / "deliveries.parquet").metadata
+    file = ParquetFile(tmp_path / "a" / "deliveries.parquet").metadata
     groups = [file.row_group(number).num_rows for number in range(file.num_row_groups)]
     assert groups == [100] * 13 + [50]
     shutil.rmtree(sweep / "frames")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
+from analysis.clocks import clocks
+from analysis.run import load_run
 from deploy.rehearsal.cloud import Rehearsal, lacking
 from deploy.rehearsal.plan import Weather, plain
 from experiments.planet import load_planet
@@ -74,6 +79,15 @@ def _is_a_run_folder(folder):
     scenario = json.loads((folder / "scenario.json").read_text())
     assert (scenario["world"], scenario["clock"]) == ("cloud", "own")
     assert scenario["settings"]["regions"] == REGIONS * 2
+    _tells_how_far_clocks_are_apart(folder)
+
+
+def _tells_how_far_clocks_are_apart(folder):
+    """These hosts share a clock, which no peer knows: what is made of their stamps must allow for that."""
+    known = clocks(load_run(folder))
+    across = ~np.eye(6, dtype=bool)
+    assert (abs(known.ahead_s) <= known.uncertain_s)[across].all(), known
+    assert (known.uncertain_s[across] < 0.2).all(), known
 
 
 @pytest.mark.slow
@@ -109,16 +123,20 @@ def test_the_round_trips_that_a_run_measured_are_a_planet_for_the_next(cloud, tm
 
 @pytest.mark.slow
 def test_the_operator_has_no_open_port_and_the_hosts_no_way_out(cloud, tmp_path):
-    """Looked at while a run goes on: whatever listens on the operator's machine listens to itself alone."""
+    """Looked at while a run goes on: whatever listens on the operator's machine, its live page too, is for itself."""
     operator = Operator(cloud, tmp_path / "operator")
-    process = operator.begin("run", "--messages", 200, "--ordering", "lamport_all_ack")
+    process = operator.begin("run", "--messages", 200, "--ordering", "lamport_all_ack", "--live", LIVE_PORT)
+    reader = None
     try:
         while not any(" peer " in line for line in cloud.processes("h0").values()):
             assert process.poll() is None, process.communicate()
         listening = cloud.run(["ss", "-H", "-ltun"], capture_output=True, text=True, timeout=10).stdout
         for line in listening.splitlines():
             assert line.split()[4].rpartition(":")[0].startswith("127."), line
-        assert listening, "the services do listen, on loopback"
+        assert f"127.0.0.1:{LIVE_PORT}" in listening, "the services do listen, on loopback"
+        reader = cloud.popen(
+            [sys.executable, "-c", READER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for host in cloud.plan.hosts:
             routes = cloud.ssh(host.name, "cat /proc/net/route").stdout
             assert not [line for line in routes.splitlines()[1:] if line.split()[1] == "00000000" and "198.18" in line]
@@ -127,4 +145,25 @@ def test_the_operator_has_no_open_port_and_the_hosts_no_way_out(cloud, tmp_path)
     finally:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, out + err
+    heard, said = reader.communicate(timeout=60)
+    assert reader.returncode == 0, said
+    present, runs = map(json.loads, heard.splitlines())
+    assert present["regions"] == REGIONS * 2
+    assert [member["delivered"] for member in present["progress"]["members"]] == [1200] * 6
+    assert runs["over"] and [(run["title"], run["state"]) for run in runs["runs"]] == [("lamport_all_ack", "held")]
     assert operator.fab("clean").code == 0
+
+
+LIVE_PORT = 18642
+# What a browser hears of a run until there is nothing more to tell: the last of the run, the last of all runs.
+READER = f"""
+import urllib.request
+last = {{}}
+with urllib.request.urlopen("http://127.0.0.1:{LIVE_PORT}/events", timeout=60) as events:
+    for line in events:
+        name, _, text = line.decode().rstrip().partition(": ")
+        kind = text if name == "event" else kind if name == "data" else ""
+        if name == "data":
+            last[kind] = text
+print(last["present"], last["runs"], sep="\\n")
+"""
