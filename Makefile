@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 TESTS := $(RUN) -m pytest
-BESIDE := -n 4 --dist worksteal  # most tests wait most of their time
+BESIDE := -n 3 --dist worksteal  # most tests wait most of their time
 
 .PHONY: help demo test quick night clean
 

@@ -178,7 +178,11 @@ def test_a_second_process_is_refused_while_the_first_one_plays(tmp_path):
     plan = written(tmp_path, PLAN)
     first = Sweeping(plan, "--out", tmp_path)
     first.until_finished(tmp_path / "small", 1)
-    code, _, errors = Sweeping(plan, "--out", tmp_path).said()
+    os.kill(first.process.pid, signal.SIGSTOP)  # so that it cannot come to its end meanwhile
+    try:
+        code, _, errors = Sweeping(plan, "--out", tmp_path).said()
+    finally:
+        os.kill(first.process.pid, signal.SIGCONT)
     assert code == 2 and "another process plays" in errors
     assert first.said()[0] == 0
 
