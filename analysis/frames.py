@@ -11,7 +11,7 @@ parts. FRAMES tells of every column its type and what it says.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import chain, count
@@ -35,7 +35,7 @@ from analysis.tidy import (
     with_blocked,
     with_latency_figures,
 )
-from peer.core.errors import SettingsError
+from peer.core.errors import LabError, SettingsError
 
 __all__ = ["FRAMES", "Frames", "load", "write"]
 
@@ -221,11 +221,12 @@ class Folders:
         paths: Mapping[str, Path],
         partial: bool = False,
         failures: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+        load: Callable[..., Run] = load_run,
     ) -> None:
         self.names = list(paths)
         self._paths, self._failures = dict(paths), failures or {}
         there = (name for name in self.names if name not in self._failures)
-        self._runs = {name: load_run(paths[name], partial=partial) for name in there}
+        self._runs = {name: load(paths[name], partial=partial) for name in there}
         self._all = pd.CategoricalDtype(self.names)
 
     def path(self, name: str) -> Path:
@@ -296,8 +297,8 @@ class Folders:
 class Kept:
     """The folder of a sweep, whose frames were kept as Parquet."""
 
-    def __init__(self, folder: Path, names: Sequence[str], partial: bool) -> None:
-        self.folder, self.names, self._partial = folder, list(names), partial
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.folder, self.names = folder, list(names)
 
     def path(self, name: str) -> Path:
         """The folder of a run."""
@@ -305,7 +306,7 @@ class Kept:
 
     def one(self, name: str) -> Run:
         """A run."""
-        return load_run(self.path(name), partial=self._partial)
+        return _of_sweep(self.path(name), partial=True)
 
     def frames(self, *names: str) -> dict[str, pd.DataFrame]:
         """Some frames of all its runs."""
@@ -361,12 +362,7 @@ def load(*paths: Path | str, partial: bool = False) -> Frames:
     """
     if not paths:
         raise SettingsError("expected folders of runs or of a sweep, found none")
-    folders = [Path(path) for path in paths]
-    seen: dict[Path, Path] = {}
-    for folder in folders:
-        if (before := seen.setdefault(folder.resolve(), folder)) is not folder:
-            same = "" if before == folder else f", once as {before}"
-            raise SettingsError(f"is given twice{same}", file=str(folder))
+    folders = checked(paths)
     sources: list[Source] = []
     alone: dict[str, Path] = {}
 
@@ -380,12 +376,22 @@ def load(*paths: Path | str, partial: bool = False) -> Frames:
             take_alone()
             sources.append(_sweep(folder, partial))
         else:
-            if not folder.is_dir() or not (folder / "scenario.json").is_file():
-                _refuse(folder)
             name = folder.resolve().name
             alone[next(each for each in _suffixed(name) if each not in alone)] = folder
     take_alone()
     return Frames(sources)
+
+
+def checked(paths: Iterable[Path | str]) -> list[Path]:
+    """The folders, each of which is a run's or a sweep's, once; what is in them is not looked at."""
+    seen: dict[Path, Path] = {}
+    for folder in map(Path, paths):
+        if (before := seen.setdefault(folder.resolve(), folder)) is not folder:
+            same = "" if before == folder else f", once as {before}"
+            raise SettingsError(f"is given twice{same}", file=str(folder))
+        if not any((folder / name).is_file() for name in (PLAN, "scenario.json")):
+            _refuse(folder)
+    return list(seen.values())
 
 
 def _refuse(folder: Path) -> None:
@@ -401,8 +407,6 @@ def _sweep(folder: Path, partial: bool) -> Source:
     """The runs of a sweep in the order of its plan, from its frames where they were kept."""
     points = _planned(folder)
     names = list(points)
-    if (folder / KEPT).is_dir():
-        return Kept(folder, names, partial)
     failures = _object(folder / FAILED) if (folder / FAILED).exists() else {}
     there = {name for name in names if _is_there(folder / RUNS / name, partial)}
     lacking = [name for name in names if name not in there and name not in failures]
@@ -410,11 +414,22 @@ def _sweep(folder: Path, partial: bool) -> Source:
         here = len(names) - len(lacking)
         problem = f"{here} of its {len(names)} runs are here; the same sweep command plays the rest"
         raise SettingsError(problem, file=str(folder))
+    if (folder / KEPT).is_dir() and not lacking:
+        return Kept(folder, names)
     paths = {name: folder / RUNS / name for name in names if name in there or name in failures}
     if not paths:
         raise SettingsError("none of its runs are here yet", file=str(folder))
     reasons = {name: (str(failures[name]), points[name]) for name in paths if name not in there}
-    return Folders(paths, partial, reasons)
+    return Folders(paths, partial, reasons, _of_sweep)
+
+
+def _of_sweep(folder: Path, *, partial: bool) -> Run:
+    """A run that can be played again if something is wrong with its folder."""
+    try:
+        return load_run(folder, partial=partial)
+    except LabError as error:
+        again = f"remove {folder}, and the same sweep command plays that run again"
+        raise SettingsError(f"{error}; {again}") from None
 
 
 def _planned(folder: Path) -> dict[str, Mapping[str, Any]]:

@@ -16,15 +16,22 @@ def write(parts: Iterable[bytes], out: Path | None) -> None:
     """Write the parts of a file one after the other; None or `-`: to standard output, while somebody reads it."""
     if out is None or out == STDOUT:
         _print(parts)
-    elif out.is_dir():
-        raise SettingsError("expected a file, found a folder", file=str(out))
-    elif (out.parent / "scenario.json").exists():
-        raise SettingsError(f"{out.parent} is the folder of a run, and what is in it stays as it is", file=str(out))
-    elif out.exists() and not out.is_file():  # a pipe or a device has nothing to be replaced
+        return
+    check(out)
+    if out.exists() and not out.is_file():  # a pipe or a device has nothing to be replaced
         with open(out, "wb") as file:
             file.writelines(parts)
     else:
+        out.parent.mkdir(parents=True, exist_ok=True)
         _replace(out.resolve(), parts)
+
+
+def check(out: Path) -> None:
+    """Refuses a name under which nothing is to be written."""
+    if out.is_dir():
+        raise SettingsError("expected a file, found a folder", file=str(out))
+    if (out.parent / "scenario.json").exists():
+        raise SettingsError(f"{out.parent} is the folder of a run, and what is in it stays as it is", file=str(out))
 
 
 def _print(parts: Iterable[bytes]) -> None:
@@ -38,12 +45,13 @@ def _print(parts: Iterable[bytes]) -> None:
 def _replace(path: Path, parts: Iterable[bytes]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")  # in the same folder, so that renaming is one step
     try:
-        file = open(beside, "wb")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        with file:
-            file.writelines(parts)
+        with open(beside, "wb") as file:
+            for part in parts:
+                file.write(part)
         beside.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(beside)):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         beside.unlink(missing_ok=True)

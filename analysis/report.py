@@ -1,13 +1,12 @@
 """The report of one or several runs in plain text: what ran, who saw what in which order, how long it took, its cost.
 
     all runs side by side: what ran, how disordered it was, how long messages took, what they cost
-    then of each run: its verdict in words, the logs where they part, latencies by regions beside their floors, and
+    then of each run: its verdict in words, the logs where they part, latencies by regions beside their bounds, and
     how far the emulated network is to be trusted
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from rich.text import Text
 from analysis import measures
 from analysis.run import Peer, Run
 from analysis.tables import comparison
+from analysis.text import UNKNOWN, heading, in_columns, in_digits
 from comparison_server.finding import Finding
 from comparison_server.rounds import Rounds
 from comparison_server.verdict import Verdict, describe
@@ -28,8 +28,6 @@ SHOWN_BEFORE, SHOWN_AFTER = 2, 7  # positions around the first one at which the 
 MOST_COLUMNS = 8  # of logs side by side
 MOST_REGION_PAIRS = 40
 TOO_LATE = 0.1  # an emulated delay is not to be trusted where lateness is a larger share of it
-UNKNOWN = "-"
-NUMERIC = re.compile(r"[\d,.]+( of [\d,]+)?|-|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +41,13 @@ class Latencies:
 def report(runs: Sequence[Run]) -> Iterator[str]:
     """The report, a section at a time."""
     latencies = [_latencies(run) for run in runs]
-    yield _title(f"A run of {runs[0].title}" if len(runs) == 1 else f"{len(runs)} runs of multicast orderings", "=")
+    yield heading(f"A run of {runs[0].title}" if len(runs) == 1 else f"{len(runs)} runs of multicast orderings", "=")
     yield _what_ran(runs)
     yield from _comparison(runs)
     yield _latency_side_by_side(runs, latencies)
     yield _costs(runs)
     for number, (run, of_run) in enumerate(zip(runs, latencies), 1):
-        yield _title(f"Run {number}: {run.title}" if len(runs) > 1 else "In words", "-")
+        yield heading(f"Run {number}: {run.title}" if len(runs) > 1 else "In words", "-")
         yield _verdict(run)
         yield _befell(run)
         yield _parting(run)
@@ -67,7 +65,7 @@ def _what_ran(runs: Sequence[Run]) -> str:
     differ = [name for name in facts[0] if name not in same]
     text = "".join(f"{name:<12}{facts[0][name]}\n" for name in same)
     if differ:
-        text += "\n" + _table(["run", *differ], [[n, *map(each.get, differ)] for n, each in enumerate(facts, 1)])
+        text += "\n" + in_columns(["run", *differ], [[n, *map(each.get, differ)] for n, each in enumerate(facts, 1)])
     return text + "\n"
 
 
@@ -102,7 +100,7 @@ def _comparison(runs: Sequence[Run]) -> Iterator[str]:
         table = comparison([run.verdict for _, run in judged], [run.measures for _, run in judged])
         columns = [[Text.from_markup(str(cell)).plain for cell in column.cells] for column in table.columns]
         rows = [[number, *row] for (number, _), row in zip(judged, zip(*columns))]
-        yield f"{table.title}\n\n" + _table(["run", *(str(column.header) for column in table.columns)], rows) + "\n"
+        yield f"{table.title}\n\n" + in_columns(["run", *(str(column.header) for column in table.columns)], rows) + "\n"
 
 
 def _latency_side_by_side(runs: Sequence[Run], latencies: Sequence[Latencies]) -> str:
@@ -111,18 +109,18 @@ def _latency_side_by_side(runs: Sequence[Run], latencies: Sequence[Latencies]) -
         for row in of_run.sites.itertuples():
             rows.append([number, run.title, "at the sender" if row.own else "at the others", *_numbers(row)])
     titles = ["run", "ordering", "where", *NUMBERS]
-    return "How long did a message take, from the multicast to the delivery?\n\n" + _table(titles, rows) + "\n"
+    return "How long did a message take, from the multicast to the delivery?\n\n" + in_columns(titles, rows) + "\n"
 
 
 def _costs(runs: Sequence[Run]) -> str:
     rows = []
     for number, run in enumerate(runs, 1):
-        spent = [_number(amount, 2) for amount in measures.cost(run).values()]
+        spent = [in_digits(amount, 2) for amount in measures.cost(run).values()]
         rate = measures.throughput(run)["deliveries_per_s"].min()
-        rows.append([number, run.title, *spent, _number(rate, 0)])
+        rows.append([number, run.title, *spent, in_digits(rate, 0)])
     titles = ["run", "ordering", "datagrams", "packets", "bytes", "resends", "deliveries_per_s"]
     says = "What did a delivery cost, handshakes and ends included, and how many did the slowest peer make?"
-    return f"{says}\n\n{_table(titles, rows)}\n"
+    return f"{says}\n\n{in_columns(titles, rows)}\n"
 
 
 # One run
@@ -152,7 +150,7 @@ def _logs(run: Run) -> str:
     wrong = logs[logs[["missing", "repeated", "unexpected"]].any(axis=1)]
     if wrong.empty:
         return f"Every log holds each of the {logs['delivered'].max()} messages once.\n"
-    return f"Logs that do not hold each message once\n\n{_table(list(wrong), wrong.values.tolist())}"
+    return f"Logs that do not hold each message once\n\n{in_columns(list(wrong), wrong.values.tolist())}"
 
 
 def _places(peers: Iterable[Peer]) -> str:
@@ -209,7 +207,7 @@ def _parting(run: Run) -> str:
     titles = ["position", *(_few(alike[column]) for column in columns), ""]
     text = f"Where the logs part (sender:number; {UNKNOWN} has ended; < marks positions that differ)\n\n"
     more = f"Logs of another {len(alike) - len(columns)} kinds are not shown.\n" if len(alike) > len(columns) else ""
-    return f"{text}{_table(titles, zip(shown, *columns, marks))}{more}\n"
+    return f"{text}{in_columns(titles, zip(shown, *columns, marks))}{more}\n"
 
 
 def _held(run: Run, peer: Peer, shown: range) -> tuple[str, ...]:
@@ -240,23 +238,23 @@ def _latency_by_regions(run: Run, latencies: Latencies) -> str:
         for row in shown.itertuples()
     ]
     text = "Latencies by regions, from the sender's to the receiver's\n\n"
-    text += _table(["from", "to", "deliveries", *NUMBERS], rows)
+    text += in_columns(["from", "to", "deliveries", *NUMBERS], rows)
     if len(shown) < len(regions):
         text += f"Of {len(regions)} rows these are the {len(shown)} with the longest p50.\n"
-    return f"{text}{_about_floors(run)}\n"
+    return f"{text}{_about_bounds(run)}\n"
 
 
-def _about_floors(run: Run) -> str:
+def _about_bounds(run: Run) -> str:
     floor, alone = measures.floor_s(run), measures.alone_s(run)
     if not run.shared_clock:
         text = "The peers have clocks of their own, so only what a sender delivered itself can be timed.\n"
     elif floor is None:
-        text = "No floors are known for this ordering over this network.\n"
+        text = "No bounds are known for this ordering over this network.\n"
     else:
         text = ""
     if floor is not None:
         text += (
-            f"The floor is what the one-way delays leave of {run.title}, at any load: {floor.mean() * 1000:.1f} ms in"
+            f"The bound is what the one-way delays leave of {run.title}, at any load: {floor.mean() * 1000:.1f} ms in"
             f" the mean of all pairs; a message alone in the group takes {alone.mean() * 1000:.1f} ms.\n"
         )
     return text
@@ -283,7 +281,7 @@ def _lateness(run: Run) -> str:
 
 # Latencies as rows
 
-NUMBERS = ["p50_ms", "p99_ms", "max_ms", "floor_ms", "p50/floor"]
+NUMBERS = ["p50_ms", "p99_ms", "max_ms", "bound_ms", "p50/bound"]
 
 
 def _latencies(run: Run) -> Latencies:
@@ -294,8 +292,16 @@ def _latencies(run: Run) -> Latencies:
     region_of = np.array([regions.index(peer.region) for peer in run.peers])
     for end, peer in (("origin", "sender"), ("target", "receiver")):
         table[end] = pd.Categorical.from_codes(region_of[table[peer]], regions)
-    by_regions = measures.summary(table, ["own", "origin", "target"])
-    return Latencies(_own_first(measures.summary(table, ["own"])), _own_first(by_regions))
+    sites, by_regions = (measures.summary(table, by) for by in (["own"], ["own", "origin", "target"]))
+    pairs = measures.summary(table, ["own", "sender", "receiver"])
+    sites["ratio"] = sites["own"].map(_ratio(pairs).groupby(pairs["own"]).median())
+    by_regions["ratio"] = _ratio(by_regions)
+    return Latencies(_own_first(sites), _own_first(by_regions))
+
+
+def _ratio(table: pd.DataFrame) -> pd.Series:
+    """How many times its bound each median is."""
+    return table["p50_s"] / table["floor_s"].where(table["floor_s"] > 0)
 
 
 def _own_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -303,29 +309,5 @@ def _own_first(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(row: Any) -> list[str]:
-    ratio = row.p50_s / row.floor_s if row.floor_s > 0 else None
-    return [_number(value * 1000, 3) for value in (row.p50_s, row.p99_s, row.max_s, row.floor_s)] + [_number(ratio, 2)]
-
-
-# Text
-
-
-def _title(text: str, line: str) -> str:
-    return f"{text}\n{line * len(text)}\n\n"
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return UNKNOWN if value is None or pd.isna(value) else f"{value:,.{decimals}f}"
-
-
-def _table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Columns of text to the left, columns of numbers to the right."""
-    cells = [list(titles), *([str(cell) for cell in row] for row in rows)]
-    columns = list(zip(*cells))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(map(NUMERIC.fullmatch, column[1:])) for column in columns]
-    lines = (
-        "  ".join(f"{cell:{'>' if to_right else '<'}{width}}" for cell, width, to_right in zip(row, widths, right))
-        for row in cells
-    )
-    return "".join(f"  {line}".rstrip() + "\n" for line in lines)
+    times = (row.p50_s, row.p99_s, row.max_s, row.floor_s)
+    return [*(in_digits(value * 1000, 3) for value in times), in_digits(row.ratio, 2)]

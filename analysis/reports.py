@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.frames import Frames
+from analysis.overview import overview
 from analysis.report import report
 
 PAGES = (".html", ".htm")  # how the name of a page ends
+MOST_AT_LENGTH = 12  # runs that are told one by one
 
 
 def is_page(out: Path | None) -> bool:
@@ -27,7 +29,8 @@ def in_form_of(out: Path | None, frames: Frames) -> Iterator[bytes]:
 
 
 def as_text(frames: Frames) -> Iterator[bytes]:
-    """Of all runs but those of a sweep that failed, of which there is only a reason."""
-    there = [name for name in frames.names if (frames.path(name) / "scenario.json").is_file()]
-    for part in report([frames.one(name) for name in there]):
-        yield part.encode()
+    """Few runs one after the other; of many, and where some could not be played, what they come to together."""
+    all_there = all((frames.path(name) / "scenario.json").is_file() for name in frames.names)
+    at_length = all_there and len(frames.names) <= MOST_AT_LENGTH
+    parts = report(list(map(frames.one, frames.names))) if at_length else overview(frames)
+    yield from (part.encode() for part in parts)

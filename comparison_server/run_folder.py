@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,18 @@ def missing(folder: Path | str) -> list[str]:
     up = [number for number in members if str(number) not in _part(scenario, "not_up")]
     names = [f"{kind}-{number}.bin" for number in up for kind in ("trace", "sends")]
     return [name for name in names if not (folder / name).exists()]
+
+
+def is_sealed(log: Path) -> bool:
+    """Whether a log, of deliveries or of sends, is whole as far as its two ends tell; ValueError if it is none."""
+    _, offset = read_header(log)
+    records, rest = divmod(log.stat().st_size - offset, DELIVERY_RECORD.size)
+    if records < 1 or rest:
+        return False
+    with open(log, "rb") as file:
+        file.seek(-DELIVERY_RECORD.size, os.SEEK_END)
+        kind, *_, before, _ = DELIVERY_RECORD.unpack(file.read())  # in either kind of log these are in one place
+    return kind == SEAL and before == records - 1
 
 
 def is_trace(path: Path) -> bool:

@@ -31,7 +31,7 @@ from experiments.replay import replay
 from experiments.scenario import Scenario, check_names, json_schema, load, orderings, override
 from experiments.sweep.command import sweep
 from experiments.sweep.plan import json_schema as plan_schema
-from experiments.telling import tell
+from experiments.telling import check_report, tell
 from experiments.watched import play_watched
 from experiments.yaml_files import unknown
 from peer.core.errors import HELD, SettingsError
@@ -133,6 +133,7 @@ def command_for(world: str) -> Callable[..., int]:
         wanted = None if ordering is None else orderings(ordering, ORDERINGS)
         said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
         chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
+        check_report(report, also)
         runs = plan(chosen, wanted or _own_ordering(chosen), repeat, world, repetition)
         played: list[Played] = []
         try:
@@ -186,6 +187,7 @@ def cloud(
 
     said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
     chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
+    check_report(report, also)
     wanted = None if ordering is None else orderings(ordering, ORDERINGS)
     count = chosen.workload.messages
     what = Wanted(chosen, wanted or _own_ordering(chosen), count, repeat, out, report, as_json, tuple(also or ()))

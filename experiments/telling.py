@@ -8,10 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from analysis import load, output
+from analysis.frames import checked
 from analysis.reports import in_form_of
 from analysis.tables import comparison, show
 from comparison_server import face, replicas
 from experiments.play import Played
+from peer.core.errors import SettingsError
+
+
+def check_report(report: Path | None, also: Sequence[Path] | None) -> None:
+    """Refuses before anything is played what could not be told afterwards."""
+    if also and report is None:
+        raise SettingsError("it is for a report; say --report FILE too", path="--also")
+    if report is not None:
+        output.check(report)
+    try:
+        checked(also or ())
+    except SettingsError as error:
+        raise SettingsError(error.problem, file=error.file, path="--also") from None
 
 
 def tell(
@@ -27,7 +41,6 @@ def tell(
     elif verdicts:
         _show(played, verdicts)
     if report is not None and played:
-        report.parent.mkdir(parents=True, exist_ok=True)
         frames = load(*(run.folder for run in played), *also, partial=True)
         output.write(in_form_of(report, frames), report)
         if not as_json:

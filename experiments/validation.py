@@ -51,6 +51,7 @@ def _first_problem(
     cls: type, error: ValidationError, written: Any, also: Sequence[str], expected: Mapping[str, str]
 ) -> tuple[Path, str]:
     found = [(_path_in(written, each["loc"]), each) for each in error.errors(include_url=False)]
+    found.sort(key=lambda pair: pair[1]["type"] == "missing")  # what is missing may only be misspelt
     first_key = found[0][0][:1]
     # Where pydantic tried several types for one key, the error that lies deepest is of the type that was meant.
     path, first = max((pair for pair in found if pair[0][:1] == first_key), key=lambda pair: len(pair[0]))

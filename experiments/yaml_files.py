@@ -26,6 +26,8 @@ def find(kind: str, name: str, folder: Path, beside: Path = Path(), *, file: str
         problem = f"{unknown(kind, name, standard_names(folder))}, or the path of a .yml file"
         raise SettingsError(problem, file=file, path=path)
     found = beside / name
+    if found.is_dir():
+        raise SettingsError("expected a file, found a folder", file=str(found), path=path)
     if not found.is_file():
         raise SettingsError(f"no such file: {found}", file=file, path=path)
     return found

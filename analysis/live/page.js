@@ -74,7 +74,7 @@ function peers() {
     if (!member.connected) return { ...about, state: "gone", words: `no connection for ${seconds(member.silent_s)}` };
     if (member.silent_s > SILENT_S) return { ...about, state: "silent", words: `silent for ${seconds(member.silent_s)}` };
     const through = ["drained", "closed", "collected"].includes(member.phase) && share === 1;
-    if (through) return { ...about, state: "through", words: member.phase };
+    if (through) return { ...about, state: "through", words: isOver() ? "done" : member.phase };
     const late = lags.has(name) && present.progress.phase !== "handshake";
     return { ...about, state: "plays", words: member.phase + (late ? ", the run waits for it" : "") };
   });
@@ -125,9 +125,13 @@ function showRuns() {
 
 // -- the present run
 
+function isOver(run = listed?.runs[listed.present]) {
+  return run !== undefined && !["planned", "playing"].includes(run.state);
+}
+
 function showPresent() {
   const run = listed?.runs[listed.present], progress = present.progress;
-  const over = run && !["planned", "playing"].includes(run.state);
+  const over = isOver(run);
   const phase = over ? "done" : progress?.phase;
   const at = PHASES.indexOf(phase);
   for (const step of byId("steps").children) {
@@ -153,8 +157,8 @@ function inWords(run, progress, over) {
     return `${{ held: "It held what it promised", violated: "It broke a promise", unfinished: "It did not come to its end" }[run.state]}${rounds}.`;
   }
   if (!progress) return "It is played.";
-  const whom = forAll() ? "everybody" : words(progress.waiting_for);
-  const waits = whom ? `; waits for ${whom}` : "";
+  const whom = words(progress.waiting_for);
+  const waits = forAll() ? "; everybody is still at it" : whom ? `; waits for ${whom}` : "";
   return `${seconds(progress.elapsed_s)}: ${IN_WORDS[progress.phase] ?? progress.phase}${waits}.`;
 }
 
@@ -419,7 +423,7 @@ let spoken = "";
 function speak() {
   const run = listed?.runs[listed.present];
   if (!run) return;
-  const over = !["planned", "playing"].includes(run.state);
+  const over = isOver(run);
   const key = `${listed.earlier + listed.present} ${run.state} ${over ? "" : present?.progress?.phase}`;
   if (key === spoken) return;
   spoken = key;

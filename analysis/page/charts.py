@@ -62,7 +62,9 @@ class Charts:
             dash = alt.StrokeDash("world:N", scale=in_order, legend=alt.Legend())
         places = {"x": _axis(alt.X, x, named, domain=FROM_ZERO), "y": _axis(alt.Y, y, named, domain=[0, 100])}
         colour = self._by_title(alt.Color, "colour")
-        line = alt.Chart().mark_line().encode(**places, color=colour, strokeDash=dash)
+        # Between two levels nothing is known but that it goes up: it does where the higher one is reached.
+        line = alt.Chart().mark_line(interpolate="step-after")
+        line = line.encode(**places, color=colour, strokeDash=dash)
         # What is pointed at are points that nobody sees.
         near = alt.Chart().mark_point(opacity=0, size=140)
         near = near.encode(**_alike(x, y, named), color=colour, tooltip=_told(table, named))
@@ -74,7 +76,8 @@ class Charts:
         """A line an ordering through medians, each with its interval from `low` to `high` where there is one."""
         up = _axis(alt.Y, y, named, domain=FROM_ZERO if top is None else [0, top])
         values = sorted(map(_plain, table[x].unique()))
-        axis = alt.Axis(values=values, format=FORMAT) if len(values) <= FEW_TICKS else alt.Undefined
+        apart = {"labelOverlap": "greedy", "labelSeparation": 6}
+        axis = alt.Axis(values=values, format=FORMAT, **apart) if len(values) <= FEW_TICKS else alt.Undefined
         places = {
             "x": alt.X(
                 f"{x}:Q",

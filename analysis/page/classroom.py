@@ -107,11 +107,19 @@ def _comparable(table: pd.DataFrame) -> Paragraph:
 
 def _table(table: pd.DataFrame) -> Table:
     caption = words("The program's count at each place: the median, and the lowest and highest run")
-    columns = ["ordering", "compared", "left out", "runs", "its count", "of", "published", "truly out of order", "of"]
-    return Table(NAME, caption, columns, [_row(row) for row in table.to_dict("records")], folded=len(table) > MOST_ROWS)
+    published = _is_published(table)
+    columns = ["ordering", "compared", "left out", "runs", "its count", "of"]
+    columns += [*(["published"] if published else []), "truly out of order", "of"]
+    rows = [_row(row, published) for row in table.to_dict("records")]
+    return Table(NAME, caption, columns, rows, folded=len(table) > MOST_ROWS)
 
 
-def _row(row: dict[str, Any]) -> Row:
+def _is_published(table: pd.DataFrame) -> bool:
+    """Whether there is anything that these runs can be held against."""
+    return bool(table["published_low"].notna().any())
+
+
+def _row(row: dict[str, Any], with_published: bool) -> Row:
     compared, left_out = _apart(row["places"])
 
     def cell(column: str) -> Number | Name:
@@ -128,7 +136,7 @@ def _row(row: dict[str, Any]) -> Row:
             cell("runs"),
             Interval(cell("median"), cell("low"), cell("high")) if row["low"] < row["high"] else cell("median"),
             cell("of"),
-            published,
+            *([published] if with_published else []),
             cell("truly"),
             cell("rounds"),
         ],
@@ -146,9 +154,9 @@ def _differing(table: pd.DataFrame) -> list[str]:
         "messages": table["messages"].map("{} messages".format),
         "size": table["size_bytes"].map("{} bytes".format),
         "gap": table["gap_min_ms"].map("{:g}".format) + table["gap_max_ms"].map("-{:g} ms".format),
-        "loss": table["loss"].map("{:.3g} lost".format),
-        "duplicate": table["duplicate"].map("{:.3g} doubled".format),
-        "reorder": table["reorder"].map("{:.3g} held back".format),
+        "loss": (table["loss"] * 100).map("{:.3g} % loss".format),
+        "duplicate": (table["duplicate"] * 100).map("{:.3g} % doubled".format),
+        "reorder": (table["reorder"] * 100).map("{:.3g} % held back".format),
         "jitter": table["jitter_ms"].map("jitter {:g} ms".format),
     }
     differ = [column for column in told.values() if column.nunique() > 1]
@@ -167,10 +175,11 @@ def _apart(places: str) -> tuple[str, str]:
 
 def _chart(table: pd.DataFrame) -> Chart:
     """Shares, so that what was counted and what was not can be seen beside each other."""
+    pale = "The pale bar is what was published, the" if _is_published(table) else "The"
     about = words(
-        "Runs without an order, as a share of the positions that each count looks at. The pale bar is what was "
-        "published, the line is our lowest to highest run by the program's count, the dot its median, the diamond the "
-        "share of all rounds that was out of order in truth. Each row says how many peers there were, the regions "
+        f"Runs without an order, as a share of the positions that each count looks at. {pale} line is our lowest to "
+        "highest run by the program's count, the dot its median, the diamond the share of all rounds that was out of "
+        "order in truth. Each row says how many peers there were, the regions "
         "whose logs were compared, and in brackets that of the log which came last and was left out."
     )
     return Chart(NAME, "Counted, published, and in truth", about, _spec(_shares(table)), wide=True)

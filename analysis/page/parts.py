@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -118,7 +119,8 @@ class Title:
 
     def __html__(self) -> str:
         swatch = f'<span class="swatch" style="background:{self.colour}"></span>'
-        return f'<span class="title name">{swatch}{escape(self.text)}</span>'
+        text = re.sub("([_:])", r"\1<wbr>", escape(self.text))  # where it may go on in the next line
+        return f'<span class="title name">{swatch}{text}</span>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ def verdict(material: Material) -> Section:
     lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to. An interval in brackets is where the")
     lead = words(lead, " median lies, at ", Setting("95 %"), " confidence, given how much repetitions differ.")
     if material.comparison["repeats"].max() < 2:
-        lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to; with ", Code("--repeat"))
-        lead = words(lead, " each median would have an interval.")
+        lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to. Repeated, by ", Code("--repeat"))
+        lead = words(lead, " or in a plan by ", Code("repeat:"), ", each median would have an interval.")
     return Section("verdict", "Verdict", lead, parts)
 
 
@@ -120,31 +120,31 @@ def _outcomes(material: Material, title: str) -> set[str]:
 
 def _disorder_in_words(material: Material) -> Iterator[Paragraph]:
     for title in material.free:
-        if says := _from_to(material, title, "out_of_order_percent", " % of the rounds were out of order"):
+        if says := _from_to(material, title, "out_of_order_percent", " %", " of the rounds were out of order"):
             yield Paragraph(words("With ", material.title(title), " ", says, "."))
     orderly, rest = [], []
     for title in material.total:
         shares = material.comparison.loc[material.comparison["title"] == title, "out_of_order_percent"]
         (orderly if not shares.fillna(0).any() else rest).append(title)
     for title in rest:
-        if says := _from_to(material, title, "out_of_order_percent", " % of the rounds were out of order"):
+        if says := _from_to(material, title, "out_of_order_percent", " %", " of the rounds were out of order"):
             yield Paragraph(words("With ", material.title(title), " ", says, "."))
     if orderly:
         told = listed(list(map(material.title, orderly)))
-        yield Paragraph(words("With ", told, " no round was out of order, in no run."))
+        yield Paragraph(words("With ", told, " no round of any run was out of order."))
 
 
-def _from_to(material: Material, title: str, measure: str, unit: str) -> Words | None:
+def _from_to(material: Material, title: str, measure: str, unit: str, what: str) -> Words | None:
     """One figure, or the lowest and the highest of several points, each with where it is."""
     rows = material.comparison[(material.comparison["title"] == title) & material.comparison[measure].notna()]
     if rows.empty:
         return None
     low, high = (next(rows.loc[[at]].itertuples()) for at in (rows[measure].idxmin(), rows[measure].idxmax()))
     if low.point == high.point and low.world == high.world:
-        return words(material.measure(low, measure), unit)
+        return words(material.measure(low, measure), unit, what)
     return words(
-        "from ", material.measure(low, measure), " (", material.place(low.world, low.point), ") to ",
-        material.measure(high, measure), unit, " (", material.place(high.world, high.point), ")",
+        "from ", material.measure(low, measure), unit, " at ", material.place(low.world, low.point), " to ",
+        material.measure(high, measure), unit, " at ", material.place(high.world, high.point), what,
     )  # fmt: skip
 
 
@@ -167,8 +167,12 @@ def _price_in_words(material: Material) -> Iterator[Paragraph]:
         for measure, unit in PRICES.items():
             cost = material.measure(with_it, measure)
             if known(cost):
-                more = _apart(material, measure, world, point, title, free)
-                told.append(words(cost, unit, " instead of ", material.measure(without, measure), more))
+                before = material.measure(without, measure)
+                if str(cost) == str(before):
+                    told.append(words(cost, unit, " with either"))
+                else:
+                    more = _apart(material, measure, world, point, title, free)
+                    told.append(words(cost, unit, " instead of ", before, more))
         if told:
             price = words(
                 "One order for everybody, by ", material.title(title), " instead of ", material.title(free), where
@@ -309,8 +313,13 @@ def _by_ways(material: Material) -> Iterator[Chart]:
     spec = material.charts.distributions(
         table, "latency_ms", "percent", {"latency_ms": "latency, ms", "percent": "of deliveries, %"}, choices
     )
-    about = words("From a region to a region, over all runs of an ordering.")
+    about = words("From a region to a region, over all runs of an ordering", _pooled(material), ".")
     yield Chart("latency-regions", "By regions", about, spec, choices, wide=True)
+
+
+def _pooled(material: Material) -> str:
+    """What is to be said where runs of several points are taken together."""
+    return ", whatever was set" if len(material.labels) > 1 else ""
 
 
 def _region_table(material: Material) -> Table:
@@ -502,7 +511,7 @@ MOST_MARKS = 60  # of one ordering at one place
 
 def _ratios(material: Material) -> Iterator[Paragraph]:
     for title in material.titles:
-        if says := _from_to(material, title, "bound_ratio", " times its bound in the median pair of peers"):
+        if says := _from_to(material, title, "bound_ratio", " times", " its bound in the median pair of peers"):
             yield Paragraph(words(material.title(title), " took ", says, "."))
 
 
@@ -553,7 +562,7 @@ def blocked(material: Material) -> Section:
     columns = ["title", "world", "region", "blocked_s", "share_percent"]
     named = {"region": "waited for", "share_percent": "of the time blocked, %", "blocked_s": "blocked, s"}
     spec = material.charts.cells(table[columns], "region", "share_percent", named, _there(choices, table))
-    about = words("The share of all time blocked, in percent.")
+    about = words("The share of all time blocked in the runs of an ordering", _pooled(material), ", in percent.")
     chart = Chart("blocked", "For whom", about, spec, _there(choices, table), wide=True)
     return Section("blocked", "Waiting", lead, [chart])
 
@@ -625,7 +634,7 @@ def _witness(material: Material, album: Album, place: int, title: str, name: str
     around = partial(diagram.around, material.frames.one(run), name)
     svg = album.picture(around, f"{title}: a violation of {name}")
     about = words("In the run ", Name(run), ": ", Said(first["sentence"]))
-    command = Code(f"python -m analysis diagram {material.frames.path(run)} --around {name}")
+    command = Code(f"python -m analysis diagram {material.frames.path(run)} --around {name} --out diagram.html")
     return Drawn(f"violation-{place}", heading, about, svg, command, bad=promised)
 
 
@@ -636,7 +645,8 @@ def _windows(material: Material, album: Album, place: int, title: str) -> Iterat
         from_s, to_s = (f"{time_s:.3f}" for time_s in (window.from_s, window.to_s))
         svg = album.picture(lambda window=window: window, f"{title}, from {from_s} s on")
         heading = words(material.title(title), ": from ", Setting(from_s), " s to ", Setting(to_s), " s")
-        command = Code(f"python -m analysis diagram {material.frames.path(run)} --from {from_s} --to {to_s}")
+        stretch = f"--from {from_s} --to {to_s} --out diagram.html"
+        command = Code(f"python -m analysis diagram {material.frames.path(run)} {stretch}")
         yield Drawn(f"window-{place}-{at}", heading, words("In the run ", Name(run), "."), svg, command)
 
 
@@ -748,7 +758,9 @@ def settings(material: Material) -> Section:
     caption = words("All runs: ", number(len(material.runs), "count", "runs"))
     parts: list[Any] = []
     if distinct:
-        parts.append(Paragraph(words("To repeat a run: ", listed(list(map(Code, distinct[:MOST_TOLD])), " or "))))
+        told = list(map(Code, distinct[:MOST_TOLD]))
+        more = ", or what the table says of another one" if len(distinct) > MOST_TOLD else ""
+        parts.append(Paragraph(words("To repeat a run: ", listed(told, ", " if more else " or "), more)))
     return Section("settings", "Settings and seeds", lead, [*parts, Table("runs", caption, columns, rows, folded=True)])
 
 

@@ -13,12 +13,12 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from comparison_server.run_folder import PARTIAL
+from comparison_server.run_folder import PARTIAL, is_sealed
 from experiments.run_folder import commit
 from experiments.sweep.plan import Loaded
 from experiments.sweep.playing import Result
@@ -47,7 +47,7 @@ class SweepFolder:
                 json.loads((folder / "measures.json").read_bytes())
                 verdict = json.loads((folder / "verdict.json").read_bytes())
                 logs = [*folder.glob("trace-*.bin"), *folder.glob("sends-*.bin")]
-                if len(logs) == 2 * verdict["peers"] and all(log.stat().st_size for log in logs):
+                if len(logs) == 2 * verdict["peers"] and (verdict["error"] or all(map(is_sealed, logs))):
                     return broken(verdict)
             except (OSError, ValueError, KeyError, TypeError):  # cut by a power failure, say
                 pass
@@ -159,17 +159,28 @@ def broken(verdict: Mapping[str, Any]) -> list[str]:
 
 def _check_same(path: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuses to mix the runs of two plans, or of two versions of the program."""
-    other = "give another --out, or another name in the plan"
+    other = f"move {path} away, or give another --out"
     for part in ("plan", "scenario"):
-        was, now = known.get(part) or {}, wanted[part]
-        for key in now:
-            if was.get(key) != now[key]:
-                where = key if part == "plan" else f"{part}.{key}"
-                problem = f"this is the sweep of another plan ({where}: {shown(was.get(key))} there, {shown(now[key])}"
-                raise SettingsError(f"{problem} here); {other}", file=str(path))
+        if differs := _difference(known.get(part), wanted[part], [] if part == "plan" else [part]):
+            where, was, now = differs
+            problem = f"this is the sweep of another plan ({where}: {shown(was)} there, {shown(now)} here); {other}"
+            raise SettingsError(problem, file=str(path))
     if known.get("sources") != wanted["sources"]:
         by = f"commit {known.get('commit') or 'unknown'} or what it was changed to"
         problem = f"its runs were played by another version of the program ({by}); {other}, or go back to that version"
         raise SettingsError(problem, file=str(path))
     if known.get("points") != wanted["points"]:  # a planet was measured again, say
         raise SettingsError(f"this plan comes to other runs by now; {other}", file=str(path))
+
+
+def _difference(was: Any, now: Any, path: Sequence[str | int]) -> tuple[str, Any, Any] | None:
+    """Where two documents part first, and what stands there in either."""
+    if was == now:
+        return None
+    pairs: Iterator[tuple[str | int, Any, Any]] = iter(())
+    if isinstance(was, dict) and isinstance(now, dict):
+        pairs = ((key, was.get(key), now.get(key)) for key in {**was, **now})
+    elif isinstance(was, list) and isinstance(now, list) and any(isinstance(each, (dict, list)) for each in now):
+        pairs = zip(range(min(len(was), len(now))), was, now)
+    inside = (_difference(one, other, [*path, key]) for key, one, other in pairs)
+    return next(filter(None, inside), (".".join(map(str, path)), was, now))

@@ -40,6 +40,7 @@ from peer.stacks import ORDERINGS, PLACES, WORKLOADS, promised
 PLANS = Path(__file__).parent.parent / "plans"
 MOST_RUNS = 100_000
 LONGEST_PLACE = 48  # in the name of a run
+LONGEST_NAME = 100  # of a plan
 DIGEST_BYTES = 4
 # What a command line would call it -> what a grid calls it.
 AXIS_OF = {
@@ -155,6 +156,8 @@ def _checked(written: Mapping[str, Any], file: str) -> Plan:
 
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", plan.name, re.ASCII):  # it becomes the name of a folder
         refuse("name", f"expected letters, digits, dots, dashes and underscores, found {shown(plan.name)}")
+    if len(plan.name) > LONGEST_NAME:
+        refuse("name", f"expected at most {LONGEST_NAME} characters, found {len(plan.name)}")
     if not plan.grid:
         refuse("grid", "expected at least one grid, found []")
     runs = 0

@@ -14,10 +14,12 @@ from peer.core.trace import DELIVERED, DELIVERY_RECORD, MAGIC, RELEASED, SEAL, S
 from peer.stacks import ORDERINGS
 
 
-def played(out: Path, scenario: str, ordering: str, *assignments: str, **options: Any) -> list[Played]:
+def played(
+    out: Path, scenario: str, ordering: str, *assignments: str, repeats: int = 1, **options: Any
+) -> list[Played]:
     """Runs in the simulator."""
     chosen = override(load(scenario), assignments, ordering=ordering, **options)
-    return list(play(plan(chosen, orderings(ordering, ORDERINGS), 1, "sim"), in_simulator, out))
+    return list(play(plan(chosen, orderings(ordering, ORDERINGS), repeats, "sim"), in_simulator, out))
 
 
 # Reading

@@ -77,9 +77,15 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path):
 
     out = tmp_path / "out"
     out.write_text("as it was")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         output.write(parts(), out)
+    assert caught.value.filename == str(out)
     assert out.read_text() == "as it was" and list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_that_is_not_there_is_made(tmp_path):
+    output.write([b"all of it"], tmp_path / "a" / "b" / "out")
+    assert (tmp_path / "a" / "b" / "out").read_bytes() == b"all of it"
 
 
 def test_a_dash_is_standard_output_for_one_of_two(command, lossy, tmp_path):
@@ -119,7 +125,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
         (["export", "RUN", "--to", "text", "--sends", "OUT/s"], 2, "--sends: text has no second file; csv has one"),
         (["export", "RUN", "--to", "csv", "--sends", "OUT/a", "--out", "OUT/a"], 2, "--sends: one file cannot"),
         (["export", "RUN", "--to", "csv", "--out", "OUT"], 2, ": expected a file, found a folder"),
-        (["export", "RUN", "--to", "csv", "--out", "OUT/none/a.csv"], 3, "none/a.csv: No such file or directory"),
+        (["export", "RUN", "--to", "csv", "--out", "RUN/trace-0.bin/a"], 3, "trace-0.bin: File exists"),
         (["export", "RUN"], 2, "Missing option '--to'"),
         (["export", "OUT", "--to", "csv"], 2, "not the folder of a run"),
         (["report", "RUN", "OUT/none"], 2, "none: there is no such folder"),

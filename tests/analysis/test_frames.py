@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import shutil
 import sys
 from collections import Counter
@@ -530,6 +531,24 @@ def test_unknown_names(lab):
 def test_a_damaged_sweep_is_told_in_one_sentence(sweep, damage, sentence):
     damage(sweep)
     refused(sweep, sentence, "costs")
+
+
+def test_a_sweep_that_lost_a_run_says_so_whatever_was_kept_of_it(sweep):
+    runs, lost = len(analysis.load(sweep).names), next((sweep / "runs").iterdir())
+    shutil.rmtree(lost)
+    refused(sweep, f"{runs - 1} of its {runs} runs are here; the same sweep command plays the rest")
+    there = analysis.load(sweep, partial=True)
+    assert lost.name not in there.names and len(there.runs) == runs - 1
+
+
+def test_a_run_of_a_sweep_that_is_damaged_is_told_with_what_to_do(sweep):
+    damaged = next((sweep / "runs").iterdir())
+    (damaged / "trace-0.bin").write_bytes((damaged / "trace-0.bin").read_bytes()[:40])
+    again = f"remove {damaged}, and the same sweep command plays that run again"
+    with pytest.raises(SettingsError, match=re.escape(again)):
+        analysis.load(sweep).one(damaged.name)
+    shutil.rmtree(sweep / "frames")
+    refused(sweep, again)
 
 
 def test_a_run_in_which_nothing_was_multicast(tmp_path):

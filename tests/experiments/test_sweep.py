@@ -111,11 +111,13 @@ def differing(sweep, other):
 def test_a_run_that_a_power_failure_cut_is_played_again(sweep, tmp_path):
     assert sweep()[0] == 0
     expected = contents(tmp_path / "quick")
-    cut, damaged, *_ = sorted((tmp_path / "quick" / "runs").iterdir())
-    (cut / "trace-1.bin").write_bytes(b"")
+    empty, cut, headless, damaged, *_ = sorted((tmp_path / "quick" / "runs").iterdir())
+    (empty / "trace-1.bin").write_bytes(b"")
+    (cut / "sends-0.bin").write_bytes((cut / "sends-0.bin").read_bytes()[:-32])  # without its seal
+    (headless / "trace-0.bin").write_bytes((headless / "trace-0.bin").read_bytes()[:40])
     (damaged / "verdict.json").write_bytes(b"")
     code, said, _ = sweep()
-    assert code == 0 and f"{QUICK_RUNS - 2} of them before" in said
+    assert code == 0 and f"{QUICK_RUNS - 4} of them before" in said
     assert contents(tmp_path / "quick") == expected
 
 
@@ -142,7 +144,9 @@ def test_another_plan_or_program_is_refused(sweep, tmp_path, monkeypatch):
     for change, said in (
         ({"repeat": 3}, "(repeat: 2 there, 3 here)"),
         ({"scenario": "demo"}, "(scenario: lan there, demo here)"),
-        ({"set": {"workload.messages": 5}}, "(set: {workload.messages: 4} there, {workload.messages: 5} here)"),
+        ({"set": {"workload.messages": 5}}, "(set.workload.messages: 4 there, 5 here)"),
+        ({"grid": QUICK["grid"] | {"loss": [0, 0.2]}}, "(grid.0.loss: [0.0, 0.1] there, [0.0, 0.2] here)"),
+        ({"grid": QUICK["grid"] | {"size_bytes": [64]}}, "(grid.0.size_bytes: nothing there, [64] here)"),
     ):
         code, out, errors = sweep({**QUICK, **change})
         assert code == 2 and out == "" and said in errors and "give another --out" in errors, errors

@@ -146,6 +146,8 @@ GRID = "grid: {ordering: [fifo]}\n"
         ("grid: {loss: [0, 0.1], peers: [2, 3]}\nrepeat: 50000", "grid", "at most 100,000 runs in all, found 200,000"),
         (GRID + "seed: -1", "seed", "expected 0 to"),
         (GRID + "name: a/b", "name", "expected letters"),
+        (GRID + "name: " + "a" * 101, "name", "expected at most 100 characters, found 101"),
+        ("grdi: {loss: [0]}", "grdi", "did you mean grid?"),
         (GRID + "colour: red", "colour", "unknown setting colour"),
         (GRID + "scenario: lann", "scenario", "did you mean lan?"),
         (GRID + "set: {workload.mesages: 5}", "set.workload.mesages", "did you mean messages?"),
@@ -162,6 +164,11 @@ def test_what_is_wrong_is_said_with_its_place_before_anything_runs(plan, tmp_pat
     said = str(caught.value)
     assert said.startswith(f"{tmp_path / 'mine.yml'}, {path}: "), said
     assert problem in said
+
+
+def test_a_folder_is_no_plan(capsys, tmp_path):
+    assert face.run(app, ["sweep", str(tmp_path)]) == 2
+    assert f"{tmp_path}: expected a file, found a folder" in capsys.readouterr().err
 
 
 def test_an_unknown_plan(capsys):

@@ -2,8 +2,28 @@
 
 import json
 
+import pytest
+
+from comparison_server import face
+from experiments.__main__ import app
 from experiments.telling import tell
+from peer.core.errors import BAD_SETTINGS
 from tests.analysis import plain
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--also", "OUT"], "--also: it is for a report; say --report FILE too"),
+        (["--also", "OUT/none", "--report", "OUT/x.html"], "none, --also: there is no such folder"),
+        (["--also", "OUT", "--report", "OUT/x.html"], "--also: this is neither the folder of a run nor"),
+        (["--report", "OUT"], "expected a file, found a folder"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_before_anything_is_played(tmp_path, capsys, options, sentence):
+    options = [option.replace("OUT", str(tmp_path)) for option in options]
+    assert face.run(app, ["sim", "lan", "--messages", "1", "--out", str(tmp_path / "runs"), *options]) == BAD_SETTINGS
+    assert sentence in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
 def test_a_report_tells_of_other_runs_too(tmp_path, capsys):

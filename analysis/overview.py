@@ -1,0 +1,57 @@
+"""Many runs in plain text: point by point the orderings side by side, medians over repetitions with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from analysis import summaries
+from analysis.frames import Frames
+from analysis.text import heading, in_columns, in_digits
+
+MOST_TOLD = 20  # failed runs
+COLUMNS = {  # measure -> its title, its decimals
+    "out_of_order_percent": ("out of order, %", 1),
+    "own_p50_ms": ("own p50_ms", 3),
+    "others_p50_ms": ("others p50_ms", 3),
+    "others_p99_ms": ("others p99_ms", 3),
+    "bound_ratio": ("times the bound", 2),
+    "datagrams_per_delivery": ("datagrams", 2),
+}
+
+
+def overview(frames: Frames) -> Iterator[str]:
+    """A section at a time."""
+    runs = frames.runs
+    yield heading(f"{len(runs)} runs of multicast orderings", "=")
+    yield from _not_played(frames)
+    table = summaries.comparison(frames)
+    for end in ("", "_low", "_high"):
+        table[f"out_of_order_percent{end}"] = table[f"out_of_order_share{end}"] * 100
+    for (world, point), part in table.groupby(["world", "point"], sort=False):
+        titles = ["ordering", "runs", *(title for title, _ in COLUMNS.values()), "promises"]
+        yield f"{world}, {point}\n\n{in_columns(titles, map(_row, part.to_dict('records')))}\n"
+    some = next((name for name in frames.names if (frames.path(name) / "scenario.json").is_file()), None)
+    yield (
+        "Medians over the runs, in brackets where they lie with 95 % confidence; latencies from the multicast to the\n"
+        "delivery, at the sender's own site and at the others, in the median and at the 99th percentile; datagrams a\n"
+        "delivery. With charts and diagrams, and each run: --out FILE.html."
+    )
+    yield f" One run at length:\npython -m analysis report {frames.path(some)}\n" if some else "\n"
+
+
+def _not_played(frames: Frames) -> Iterator[str]:
+    failed = frames.runs[frames.runs["outcome"].isin(["failed", "unfinished"])]
+    if len(failed):
+        told = "".join(f"  {row.run}: {row.error}\n" for row in failed.head(MOST_TOLD).itertuples())
+        more = f"  and {len(failed) - MOST_TOLD} more\n" if len(failed) > MOST_TOLD else ""
+        yield f"{len(failed)} runs did not come to an end\n\n{told}{more}\n"
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    cells = [row["title"], str(row["repeats"])]
+    for measure, (_, decimals) in COLUMNS.items():
+        middle, low, high = (in_digits(row[f"{measure}{end}"], decimals) for end in ("", "_low", "_high"))
+        cells.append(middle if low == high else f"{middle} ({low} to {high})")
+    broken = row["promised_broken"]
+    return [*cells, f"broken in {broken}" if broken else "kept"]
