@@ -119,8 +119,9 @@ class Title:
 
     def __html__(self) -> str:
         swatch = f'<span class="swatch" style="background:{self.colour}"></span>'
-        text = re.sub("([_:])", r"\1<wbr>", escape(self.text))  # where it may go on in the next line
-        return f'<span class="title name">{swatch}{text}</span>'
+        first, *rest = re.split("(?<=[_:])", escape(self.text))  # where it may go on in the next line
+        parts = [f'<span class="first">{swatch}{first}</span>', *rest]
+        return f'<span class="title name">{"<wbr>".join(parts)}</span>'
 
 
 @dataclass(frozen=True, slots=True)
