@@ -103,7 +103,7 @@ function showRuns() {
     const rounds = run.rounds === null ? "" : `${number(run.out_of_order)} of ${number(run.rounds)}`;
     const isPresent = place === listed.present && run.state === "playing";
     return element("tr", { "data-state": run.state, "aria-current": isPresent ? "true" : null },
-      element("th", { scope: "row" }, element("span", { class: "title" }, swatch, run.title)),
+      element("th", { scope: "row" }, element("span", { class: "title" }, swatch, ...jointed(run.title))),
       element("td", { class: kind }, STATES[run.state]),
       element("td", { class: "number" }, rounds),
       element("td", { class: run.violated.length ? "bad" : judged ? "good" : "" }, promises),
@@ -121,6 +121,11 @@ function showRuns() {
     byId("heading-now").replaceChildren(...(at ? [element("span", {}, swatch, heading)] : [heading]));
   }
   if (!at) say(byId("phase"), nothing);
+}
+
+// The title of an ordering, which may go on in the next line at its joints.
+function jointed(title) {
+  return title.split(/(?<=[_:])/).flatMap((part, place) => place ? [element("wbr"), part] : [part]);
 }
 
 // -- the present run

@@ -30,12 +30,11 @@ CONFIG: Mapping[str, Any] = {
     "font": "system-ui, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif",
     "view": {"stroke": None},
     "axis": {
-        **LABELS, "labelOpacity": 0.85, "titlePadding": 8, "labelLimit": 150,
+        **LABELS, "labelOpacity": 0.85, "titlePadding": 8, "labelLimit": 150, "labelFlush": False,
         "gridColor": INK, "gridOpacity": 0.12, "domainColor": INK, "domainOpacity": 0.35,
         "tickColor": INK, "tickOpacity": 0.35,
     },
     "legend": {**LABELS, "title": None, "orient": "top", "columns": 2, "labelLimit": 240, "symbolStrokeWidth": 2},
-    "line": {"strokeWidth": 2.2},
     "point": {"size": 60, "filled": True, "opacity": 1},
 }  # fmt: skip
 
@@ -64,7 +63,8 @@ class Charts:
         colour = self._by_title(alt.Color, "colour")
         # Between two levels nothing is known but that it goes up: it does where the higher one is reached.
         line = alt.Chart().mark_line(interpolate="step-after")
-        line = line.encode(**places, color=colour, strokeDash=dash)
+        width = self._by_title(alt.StrokeWidth, "width")
+        line = line.encode(**places, color=colour, strokeDash=dash, strokeWidth=width)
         # What is pointed at are points that nobody sees.
         near = alt.Chart().mark_point(opacity=0, size=140)
         near = near.encode(**_alike(x, y, named), color=colour, tooltip=_told(table, named))
@@ -89,7 +89,8 @@ class Charts:
         }
         colour, shape = self._by_title(alt.Color, "colour"), self._by_title(alt.Shape, "shape")
         dash = self._by_title(alt.StrokeDash, "dash")
-        line = alt.Chart().mark_line(opacity=0.75).encode(**places, color=colour, strokeDash=dash)
+        width = self._by_title(alt.StrokeWidth, "width")
+        line = alt.Chart().mark_line(opacity=0.75).encode(**places, color=colour, strokeDash=dash, strokeWidth=width)
         points = alt.Chart().mark_point()
         points = points.encode(**_alike(x, y, named), color=colour, shape=shape, tooltip=_told(table, named))
         between = (
@@ -117,7 +118,8 @@ class Charts:
         places = {"x": _axis(alt.X, x, named, domain=FROM_ZERO), "y": _axis(alt.Y, y, named, domain=FROM_ZERO)}
         colour, shape = self._by_title(alt.Color, "colour"), self._by_title(alt.Shape, "shape")
         points = alt.Chart().mark_point(opacity=0.8)
-        points = points.encode(**places, color=colour, shape=shape, tooltip=_told(table, named))
+        size = self._by_title(alt.Size, "size")
+        points = points.encode(**places, color=colour, shape=shape, size=size, tooltip=_told(table, named))
         alike = alt.Chart().mark_line(color=INK, strokeDash=[4, 4], strokeWidth=1.2, opacity=0.6)
         layers = [alike.encode(x=_alike(x, y, named)["x"], y=alt.Y(f"{x}:Q", title=named[y])), points]
         return self._finished(layers, table, choices)
@@ -145,7 +147,8 @@ class Charts:
         return alt.Y("title:N", title=None, sort=list(self._looks), axis=alt.Axis(labelLimit=170, ticks=False))
 
     def _by_title(self, channel: Any, part: str) -> Any:
-        scale = alt.Scale(domain=list(self._looks), range=[getattr(look, part) for look in self._looks.values()])
+        looks = [getattr(look, part) for look in self._looks.values()]
+        scale = alt.Scale(type="ordinal", domain=list(self._looks), range=looks)
         return channel("title:N", legend=None, scale=scale)
 
     def _finished(self, layers: list[Any], table: pd.DataFrame, choices: Choices, height: float = HEIGHT) -> Spec:

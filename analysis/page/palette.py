@@ -22,6 +22,7 @@ COLOURS: Mapping[str, str] = {
 }
 OTHERS = "#7f7f7f"  # an ordering that has no colour yet
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 2, 1, 2])
+WIDTHS, SIZES = (4.4, 2.3, 1.8, 1.5), (130.0, 70.0, 50.0, 40.0)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
 
@@ -32,13 +33,17 @@ class Look:
     colour: str
     dash: list[int]
     shape: str
+    width: float  # of lines; what is drawn later is narrower, so that what it covers still shows
+    size: float  # of marks, likewise
 
 
 def looks(titles: Iterable[str]) -> dict[str, Look]:
     """A look for each title; variants of one ordering have its colour and differ in dash and shape."""
     found: dict[str, Look] = {}
     for place, title in enumerate(dict.fromkeys(titles)):
-        found[title] = Look(colour(title), DASHES[place % len(DASHES)], SHAPES[place % len(SHAPES)])
+        dash, shape = DASHES[place % len(DASHES)], SHAPES[place % len(SHAPES)]
+        width, size = (each[min(place, len(each) - 1)] for each in (WIDTHS, SIZES))
+        found[title] = Look(colour(title), dash, shape, width, size)
     return found
 
 
