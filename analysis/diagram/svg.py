@@ -99,8 +99,9 @@ class _Picture:
 
     def origin(self, message: Message) -> str | None:
         """Where the lines of a message begin; None where no lane or no record tells."""
-        known = message.asked_s is not None and message.sender in self.y
-        return self.at(message.sender, message.asked_s) if known else None  # type: ignore[arg-type]
+        if message.asked_s is None or message.sender not in self.y:
+            return None
+        return self.at(message.sender, message.asked_s)
 
     def _place_lanes(self) -> float:
         y = self.top
@@ -248,8 +249,9 @@ class _Picture:
     def _kind(self, message: Message) -> str:
         if self.focus:
             past_s = self.focus.past_s.get(message.sender)
-            known = past_s is not None and message.asked_s is not None
-            return "before" if known and message.asked_s <= past_s else "faded"  # type: ignore[operator]
+            if past_s is None or message.asked_s is None:
+                return "faded"
+            return "before" if message.asked_s <= past_s else "faded"
         region = next((lane.region for lane in self.lanes if lane.peer == message.sender), None)
         return "faded" if region is None else f"line-{1 + self.regions.index(region) % PALETTE}"
 
@@ -289,7 +291,7 @@ class _Picture:
         ]
         got.sort(key=lambda each: each[0].position)
         places = [self.x(delivery.time_s) for delivery, _, _ in got]
-        sent = [self.x(message.asked_s) for message, _ in self._sent_by(lane)]  # type: ignore[arg-type]
+        sent = [x for x, _, _ in self._sent_by(lane)]
         clear = [max([x, *(other + ASIDE for other in sent if other <= x < other + ASIDE)]) for x in places]
         marks = [there + shift for there, shift in zip(clear, spread(clear, ASIDE))]
         widest = max((len(str(delivery.position)) for delivery, _, _ in got), default=0)
@@ -311,9 +313,8 @@ class _Picture:
     def _sent(self, lane: Lane) -> Iterator[str]:
         """Multicasts of the witness's messages."""
         sent = self._sent_by(lane)
-        widest = max((len(message.name) for message, _ in sent), default=0)
-        places = [self.x(message.asked_s) for message, _ in sent]  # type: ignore[arg-type]
-        for (message, place), x, aside in zip(sent, places, spread(places, 8 + LETTER * widest)):
+        widest = max((len(message.name) for _, message, _ in sent), default=0)
+        for (x, message, place), aside in zip(sent, spread([x for x, _, _ in sent], 8 + LETTER * widest)):
             number, shape = 1 + place % PALETTE, outline(place, MARK + 0.6)
             yield fixed(
                 x,
@@ -323,10 +324,14 @@ class _Picture:
                 f'<text class="label ink-{number}" x="{num(aside)}" y="17">{message.name}</text>',
             )
 
-    def _sent_by(self, lane: Lane) -> list[tuple[Message, int]]:
-        """Of the witness's messages those that this peer multicast in the window, in order."""
-        sent = [each for each in self.witnesses if each[0].sender == lane.peer and self.seen(each[0].asked_s)]
-        return sorted(sent, key=lambda each: (each[0].asked_s, each[0].number))
+    def _sent_by(self, lane: Lane) -> list[tuple[float, Message, int]]:
+        """Of the witness's messages those that this peer multicast in the window, in order, and where each stands."""
+        sent = [
+            (self.x(message.asked_s), message, place)
+            for message, place in self.witnesses
+            if message.sender == lane.peer and message.asked_s is not None and self.seen(message.asked_s)
+        ]
+        return sorted(sent, key=lambda each: (each[0], each[1].number))
 
     def _positions(self, lane: Lane) -> Iterator[str]:
         """The position at each other delivery: where there is room, and as soon as zooming makes room."""
