@@ -147,9 +147,11 @@ class Charts:
         return alt.Y("title:N", title=None, sort=list(self._looks), axis=alt.Axis(labelLimit=170, ticks=False))
 
     def _by_title(self, channel: Any, part: str) -> Any:
+        """A channel of marks; those that say which is larger are for orderings in their order."""
+        kind = "title:O" if channel in (alt.StrokeWidth, alt.Size) else "title:N"
         looks = [getattr(look, part) for look in self._looks.values()]
         scale = alt.Scale(type="ordinal", domain=list(self._looks), range=looks)
-        return channel("title:N", legend=None, scale=scale)
+        return channel(kind, legend=None, scale=scale)
 
     def _finished(self, layers: list[Any], table: pd.DataFrame, choices: Choices, height: float = HEIGHT) -> Spec:
         """The layers over their data, of which only what is chosen shows."""
