@@ -102,7 +102,7 @@ class UdpPeer:
         self.counts_due = 0.0
         self.asked = 0  # requests to the manager
         self.stopping = ""  # why, once it is time to go
-        self.timers: list[tuple[float, int, str, Any]] = []
+        self.timers: list[tuple[float, int, str, Any, bool]] = []  # due, its number, whose, which, whether paced
         self.timer_of: dict[tuple[str, Any], int] = {}
         self.timer_count = 0
         self.chances: dict[tuple[str, Any], Any] = {}
@@ -167,11 +167,11 @@ class UdpPeer:
             self._perform(self.session.host.step(turn, now))
         timers = self.timers
         while timers and timers[0][0] <= now:
-            due, count, layer, key = heappop(timers)
+            due, count, layer, key, paced = heappop(timers)
             if self.timer_of.get((layer, key)) == count:
                 del self.timer_of[layer, key]
-                late_s = now - due
-                self.timer_lateness.add(late_s)
+                self.timer_lateness.add(now - due)
+                late_s = now - due if paced else 0.0  # any other counts from when it fires
                 self._perform(self.session.host.step([TimerFired(layer, key)], now, late_s), due)
 
     # Effects out.
@@ -237,7 +237,7 @@ class UdpPeer:
             wait_s += chance() * (effect.latest_s - wait_s)
         self.timer_count += 1
         self.timer_of[name] = self.timer_count
-        heappush(self.timers, (since + wait_s, self.timer_count, effect.layer, effect.key))
+        heappush(self.timers, (since + wait_s, self.timer_count, effect.layer, effect.key, effect.paced))
 
     # A run begins and ends.
 
