@@ -76,7 +76,7 @@ def state(value):
     names = getattr(type(value), "__slots__", None) or vars(value)
     kept = {name: getattr(value, name) for name in names if name not in STAYS | MOMENTS | GROWS}
     if "timers" in kept:
-        kept["timers"] = sorted((layer, key) for _, _, layer, key in kept["timers"])
+        kept["timers"] = sorted((layer, key) for _, _, layer, key, _ in kept["timers"])
         kept["timer_of"] = sorted(kept["timer_of"])
     return state(kept)
 
