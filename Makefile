@@ -5,6 +5,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 TESTS := $(RUN) -m pytest
 BESIDE := -n 3 --dist worksteal  # most tests wait most of their time
+# Every peer is a process of its own: what they import is compiled once, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test quick night clean
 

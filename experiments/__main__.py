@@ -20,7 +20,6 @@ import typer
 from analysis.live.serving import live_page
 from comparison_server import face
 from comparison_server.service import Progress
-from deploy.inventory import inventory_schema
 from experiments.bench.command import bench
 from experiments.explorer.command import explore
 from experiments.local import in_local
@@ -205,6 +204,8 @@ def schema(
 
     Example: python -m experiments schema inventory > lab.schema.json
     """
+    from deploy.inventory import inventory_schema  # inventories are of no other use here
+
     schemas = {"scenario": json_schema, "plan": plan_schema, "inventory": inventory_schema}
     if of not in schemas:
         raise SettingsError(unknown("kind of file", of, schemas))

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis import load, output
-from analysis.frames import checked
-from analysis.reports import in_form_of
 from analysis.tables import comparison, show
 from comparison_server import face, replicas
 from experiments.play import Played
@@ -22,10 +20,13 @@ def check_report(report: Path | None, also: Sequence[Path] | None) -> None:
         raise SettingsError("it is for a report; say --report FILE too", path="--also")
     if report is not None:
         output.check(report)
-    try:
-        checked(also or ())
-    except SettingsError as error:
-        raise SettingsError(error.problem, file=error.file, path="--also") from None
+    if also:
+        from analysis.frames import checked  # pandas takes a while to import, and most runs are told without it
+
+        try:
+            checked(also)
+        except SettingsError as error:
+            raise SettingsError(error.problem, file=error.file, path="--also") from None
 
 
 def tell(
@@ -41,6 +42,8 @@ def tell(
     elif verdicts:
         _show(played, verdicts)
     if report is not None and played:
+        from analysis.reports import in_form_of  # see above
+
         frames = load(*(run.folder for run in played), *also, partial=True)
         output.write(in_form_of(report, frames), report)
         if not as_json:

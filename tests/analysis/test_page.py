@@ -189,6 +189,7 @@ def test_the_name_of_the_file_says_the_form(runs, tmp_path, capsys):
     assert "--warm-up: the text does not know it" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_figures_for_papers(runs, tmp_path):
     assert report(*runs, "--figures", tmp_path / "figures") == 0
     names = {path.name for path in (tmp_path / "figures").iterdir()}
@@ -202,6 +203,7 @@ def test_figures_for_papers(runs, tmp_path):
     assert "lamport_all_ack:promise" in svg and "rounds out of order, %" in svg  # its legend, its axis
 
 
+@pytest.mark.long
 def test_tables_for_papers_hold_the_numbers_of_the_page(runs, tmp_path):
     made = Page(analysis.load(*runs))
     count = made.write_figures(tmp_path / "figures")

@@ -9,6 +9,8 @@ from analysis.run import load_run
 from tests.analysis import by_hand, plain
 from tests.browser.conftest import barriers
 
+pytestmark = pytest.mark.long
+
 PLANE, DIAGRAM = "svg.space-time .plane", "svg.space-time"
 
 

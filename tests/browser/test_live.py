@@ -26,6 +26,8 @@ END_S = 60
 FOR_EVER = 20_000  # messages: what is to be seen is seen long before
 REGIONS = "us-east-1,eu-west-1,ap-northeast-1"
 
+pytestmark = pytest.mark.long
+
 
 class Program:
     """An experiment that plays, and has a page."""
@@ -97,7 +99,6 @@ def in_state(page, name, state):
     awaited(page, f"document.querySelector('#members tr[data-peer={name}]').dataset.state === '{state}'")
 
 
-@pytest.mark.long
 def test_a_run_is_seen_while_it_goes_on(begin, look, tmp_path):
     """Progress, reload, a second browser, a peer that stands still, two that die, keyboard, contrast."""
     program = begin(
@@ -146,7 +147,6 @@ def test_a_run_is_seen_while_it_goes_on(begin, look, tmp_path):
     assert program.end() == UNFINISHED and "Traceback" not in "".join(program.said)
 
 
-@pytest.mark.long
 def test_ctrl_c_ends_the_page_with_the_program(begin, look, tmp_path):
     page = look("about:blank")
     orderings = ("--ordering", "fifo,unordered")
@@ -178,7 +178,7 @@ def by_keyboard(page):
     assert row(page, "p0").locator("button").get_attribute("aria-pressed") == "false"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_what_came_of_the_runs_stands_after_the_end(begin, look, tmp_path):
     page = look("about:blank")
     program = begin(

@@ -21,6 +21,8 @@ ORDERINGS = "unordered,lamport_all_ack:textbook,fixed_sequencer"  # the longest 
 NARROW = {"width": 320, "height": 640}
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
@@ -70,7 +72,6 @@ def test_every_section_is_there_with_data(opened):
     check_every_section(opened())
 
 
-@pytest.mark.long
 def test_the_demo_ends_with_a_report_that_has_everything(look, tmp_path):
     """What `make demo` does, in another folder; every violation that it shows opens its diagram."""
     python = f"RUN={sys.executable}"

@@ -115,7 +115,7 @@ class FakePeer:
 
     def _release(self, connection: Connection, command: Release) -> None:
         self.phase = "drained"
-        self._say(connection, Counts(self.run, self.phase, asked=7, delivered=21, ended=True, drained=True))
+        self._say(connection, self._counts())
 
     def _close(self, connection: Connection, command: Close) -> None:
         if command.run != self.run:
@@ -131,13 +131,16 @@ class FakePeer:
     def _describe(self, connection: Connection, command: Describe) -> None:
         told = self.told
         self._say(connection, Described(told.run, told.me, told.settings, told.header))
-        done = self.phase in ("drained", "closed")
-        self._say(
-            connection, Counts(self.run, self.phase, asked=7, delivered=21 if done else 0, ended=done, drained=done)
-        )
+        self._say(connection, self._counts())
 
     def _collected(self, connection: Connection, command: Collected) -> None:
-        self.phase = "collected"
+        if self.phase == "closed":
+            self.phase = "collected"
+            self._say(connection, self._counts())
+
+    def _counts(self) -> Counts:
+        done = self.phase in ("drained", "closed", "collected")
+        return Counts(self.run, self.phase, asked=7, delivered=21 if done else 0, ended=done, drained=done)
 
     def _fetch(self, connection: Connection, command: Fetch) -> None:
         data = self.files[command.file][command.offset : command.offset + command.length]

@@ -318,7 +318,7 @@ def test_the_documented_scenarios_show_what_they_are_for(name):
     assert all(f"  {peer}  " in words for peer in found.summary["peers"])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_real_processes_come_to_the_same(tmp_path):
     """Over real UDP: what each process reports of its replica is what its log comes to."""
     with in_local(6) as world:

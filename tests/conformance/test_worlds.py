@@ -56,9 +56,8 @@ def compare_worlds(written: Scenario, out: Path, variants: list[tuple[str, str]]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("peers", "loss"), [(2, 0.3), (3, 0.1), (6, 0.01)])
-def test_local_and_simulated_runs_agree(peers: int, loss: float, tmp_path: Path) -> None:
-    compare_worlds(scenario(peers, loss), tmp_path, VARIANTS)
+def test_local_and_simulated_runs_agree(tmp_path: Path) -> None:
+    compare_worlds(scenario(peers=3, loss=0.1), tmp_path, VARIANTS)
 
 
 @pytest.mark.slow

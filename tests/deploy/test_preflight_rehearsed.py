@@ -121,6 +121,7 @@ def test_a_full_disk_is_told(findings):
     assert sentence.startswith("full has ") and sentence.endswith("; make room there")
 
 
+@pytest.mark.slow
 def test_a_host_that_hangs_keeps_nobody_and_a_port_that_is_taken_is_told(cloud, findings):
     cloud.control("heal")
     cloud.ssh("b", TAKE)

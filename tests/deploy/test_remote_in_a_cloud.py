@@ -119,6 +119,7 @@ def test_each_host_fails_by_itself_and_the_others_work(odd, remotes):
         assert comes_to(False, lambda: any("lab.pyz" in line for line in odd.processes(name).values()))
 
 
+@pytest.mark.slow
 def test_a_cut_path_behind_a_jump_is_given_up_and_what_it_carried_ends(odd, remotes, monkeypatch):
     """The connection to the jump itself is in order all the time."""
     monkeypatch.setattr("deploy.remote.HEARTBEAT_S", 0.5)
@@ -156,6 +157,7 @@ def test_a_machine_made_anew_is_told_from_one_that_is_known(odd, remotes, bundle
     assert isinstance(done, HostError) and done.kind == "changed host key"
 
 
+@pytest.mark.slow
 def test_it_takes_no_more_round_trips_than_fabric_for_less(bundle, tmp_path):
     """Eight hosts, nothing there yet: connect, deploy and start, against `run` of `true` and `put` of as many bytes.
 

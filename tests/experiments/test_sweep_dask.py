@@ -164,6 +164,7 @@ def test_a_cluster_without_workers_is_told(cluster, command, tmp_path, monkeypat
     assert f"python -m dask worker {cluster.address}" in errors
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_all_its_workers_is_told(cluster, tmp_path):
     cluster.add_worker("one")
     soon = "from experiments.sweep import on_dask; on_dask.WITHOUT_S = 1.0"
@@ -188,6 +189,7 @@ def test_nobody_at_the_address_is_told_within_seconds(command, tmp_path, monkeyp
         assert code == 2 and "--scheduler: expected the address of a Dask scheduler" in errors
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_in_order(cluster, command, tmp_path):
     plan = written(tmp_path, PLAN)
     cluster.add_worker("one")
