@@ -190,9 +190,12 @@ def test_the_name_of_the_file_says_the_form(runs, tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_figures_for_papers(runs, tmp_path):
+def test_figures_and_tables_for_papers(runs, tmp_path, capsys):
+    """Charts in every form, and tables that hold the numbers of the page."""
+    capsys.readouterr()
     assert report(*runs, "--figures", tmp_path / "figures") == 0
     names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert f"{len(names)} files for papers are in {tmp_path / 'figures'}" in capsys.readouterr().err
     for chart in ("disorder-loss", "side-by-side"):
         there = {name.rpartition(".")[2] for name in names if name.startswith(chart)}
         assert there == ({"svg", "png", "pdf"} if chart == "disorder-loss" else set())
@@ -202,12 +205,7 @@ def test_figures_for_papers(runs, tmp_path):
     svg = (tmp_path / "figures" / "disorder-loss.svg").read_text()
     assert "lamport_all_ack:promise" in svg and "rounds out of order, %" in svg  # its legend, its axis
 
-
-@pytest.mark.long
-def test_tables_for_papers_hold_the_numbers_of_the_page(runs, tmp_path):
     made = Page(analysis.load(*runs))
-    count = made.write_figures(tmp_path / "figures")
-    assert count == len(list((tmp_path / "figures").iterdir()))
     (table,) = (part for section in made._sections if section.name == "comparison" for part in section.parts)
     with open(tmp_path / "figures" / "comparison.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -71,6 +71,7 @@ IN_PHASE = {
     DRAIN: lambda names: settings_of(names, workload="burst", messages=10, delay_s=0.7),
     UPLOAD: large_logs,
 }
+AT_NIGHT = [pytest.param(phase, marks=pytest.mark.slow) for phase in (DRAIN, UPLOAD)]
 
 
 @pytest.mark.parametrize("phase", IN_PHASE)
@@ -100,7 +101,7 @@ def test_the_sequencer_that_is_killed_is_named_as_any_other_peer(tmp_path):
     assert judged(tmp_path, settings).rounds.rounds > 0
 
 
-@pytest.mark.parametrize("phase", IN_PHASE)
+@pytest.mark.parametrize("phase", [HANDSHAKE, SEND, *AT_NIGHT])
 def test_a_peer_that_falls_silent_for_longer_than_its_phase_may_last_ends_the_run(tmp_path, phase):
     deadlines = DeadlineSettings(handshake_s=3.0, drain_s=3.0, upload_s=3.0)
     with LocalCluster(3) as cluster:

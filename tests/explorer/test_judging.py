@@ -13,8 +13,6 @@ from experiments.explorer.model import model_of
 from experiments.explorer.state import History, Recorded, sender_of
 from peer.core.names import message_id
 
-CASES = 4000
-
 
 def random_histories(chance, foreign=False):
     """Logs of two to four peers that are mostly in some common order, some cut, some disturbed."""
@@ -54,11 +52,12 @@ def judged(name, histories):
     return JUDGES[name](Positions(Evidence(logs, [log.label for log in logs]))).holds is False
 
 
+@pytest.mark.parametrize("cases", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_both_judges_agree(name):
+def test_both_judges_agree(name, cases):
     chance = random.Random(name)
     broken = 0
-    for case in range(CASES):
+    for case in range(cases):
         model, histories = random_histories(chance, foreign=name == "integrity")  # only there both mean the same by it
         judge = Judge(model, (name,))
         found = judge.at_any_time(histories) if name in ANY_TIME else judge.at_the_end(histories)
@@ -66,7 +65,7 @@ def test_both_judges_agree(name):
         if found is not None:
             broken += 1
             assert found.property == name and found.sentence.startswith(("p", "the "))
-    assert CASES // 20 < broken < CASES, "the random logs should be of both kinds"
+    assert cases // 20 < broken < cases, "the random logs should be of both kinds"
 
 
 def test_an_order_that_only_three_logs_contradict():
