@@ -107,13 +107,15 @@ def until(what, condition, within_s=10.0):
 
 
 def check_delay(measured, wanted):
-    """Never less than the plan says, and most often hardly more; a machine that is busy has several chances."""
+    """Never less than the plan says, and hardly more where nothing else was in the way: on a busy machine every fourth
+    time at least, and it has several chances."""
     for _ in range(CHANCES):
         took = measured()
         assert min(took) >= wanted
-        if statistics.median(took) < 1.05 * wanted + 1.0:
+        quarter = statistics.quantiles(took, n=4)[0]
+        if quarter < 1.05 * wanted + 1.0:
             return
-    raise AssertionError(f"{statistics.median(took):.2f} ms instead of {wanted:g}: {took}")
+    raise AssertionError(f"{quarter:.2f} ms instead of {wanted:g}: {took}")
 
 
 # -- being on a host
