@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import monotonic, sleep
 
 import pytest
@@ -175,7 +175,8 @@ def test_a_run_from_its_beginning_to_its_logs(service, join, tmp_path):
     outcome = play(service, "p0", "p1", "p2", folder=folder, on_progress=lambda progress: phases.append(progress.phase))
     assert outcome.complete and outcome.error is None and outcome.missing == []
     assert outcome.folder == folder
-    assert outcome.counts["p1"] == Counts(outcome.run, "drained", asked=7, delivered=21, ended=True, drained=True)
+    counts = Counts(outcome.run, "drained", asked=7, delivered=21, ended=True, drained=True)
+    assert outcome.counts["p1"] in (counts, replace(counts, phase="collected"))  # if it knows already
     assert outcome.measures == {f"p{number}": {"datagrams_sent": 42} for number in range(3)}
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         f"{kind}-{number}.{'jsonl' if kind == 'steps' else 'bin'}": data
