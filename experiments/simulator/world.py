@@ -10,7 +10,6 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from heapq import heappop
 from typing import Any
 
 from comparison_server.coordinator import DONE, Coordinator
@@ -99,12 +98,7 @@ class World:
             peer.register()
         self.schedule.after(4 * CONTROL_DELAY_S, self._begin)
         self.schedule.after(COUNTS_EVERY_S, self._tick)
-        schedule, coordinator = self.schedule, self.coordinator
-        heap, limit_s = schedule.heap, self.limit_s
-        while heap and coordinator.phase != DONE:
-            schedule.now, _, action, arguments = heappop(heap)
-            action(*arguments)
-            assert schedule.now < limit_s, f"no end after {limit_s} simulated seconds"
+        self.schedule.play(self.limit_s)
         return Simulated(
             [bytes(peer.trace) for peer in self.peers],
             [bytes(peer.sends) for peer in self.peers],
@@ -124,6 +118,11 @@ class World:
             self.coordinator.on_report(name, report, now)
         self._send_commands()
 
+    def collected(self, name: str) -> None:
+        """The logs of a session are here."""
+        self.coordinator.collected(name, self.schedule.now)
+        self.schedule.over = self.coordinator.phase == DONE
+
     def _begin(self) -> None:
         self.coordinator.start(self.run_id, self.run, self.agreement, self.header, self.schedule.now, asdict(self.run))
         self._send_commands()
@@ -137,6 +136,7 @@ class World:
         for name, command in self.coordinator.take():
             peer = self.peers[self.run.members.index(name)]
             self.schedule.after(CONTROL_DELAY_S, peer.on_command, command)
+        self.schedule.over = self.coordinator.phase == DONE
 
 
 class SimulatedPeer:
@@ -345,8 +345,7 @@ class SimulatedPeer:
     def _seal(self) -> None:
         self._collect()
         self.told = self.session.host.stack.measures()
-        world = self.world
-        world.schedule.after(CONTROL_DELAY_S, world.coordinator.collected, self.name, world.schedule.now)
+        self.schedule.after(CONTROL_DELAY_S, self.world.collected, self.name)
 
     def measures(self) -> dict[str, Any]:
         """What this peer sent, and what the network did to what was sent to it."""
