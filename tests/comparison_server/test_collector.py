@@ -23,6 +23,7 @@ from comparison_server.service import MemberProgress, Outcome, Progress
 from peer.core.commands import Close, Counts, Prepare, Release
 from peer.core.errors import RunError
 from tests.comparison_server.fake_peer import FakePeer
+from tests.control_client import until
 from tests.runs import run_settings
 
 ROOT = Path(__file__).parents[2]
@@ -342,11 +343,16 @@ def test_a_full_disk_is_an_error_of_the_run_and_is_said(place):
     place.process = subprocess.Popen(inside, cwd=ROOT, **pipes)
     place.desk = Desk(Path(f"/proc/{place.process.pid}/root{place.desk.folder}"))
     place.until(lambda: place.desk.progress.exists(), "the collector says how it is")
-    (large,) = place.join("large", files={"trace": os.urandom(1 << 22), "sends": b"sends"})
-    place.join("small")
+    (small,) = place.join("small")
+
+    def once_the_small_one_is_home(number: int, data: bytes) -> bytes:
+        until(lambda: small.phase == "collected", lambda: sleep(0.01), IN_TIME_S)
+        return data
+
+    place.join("large", files={"trace": os.urandom(1 << 22), "sends": b"sends"}, spoil=once_the_small_one_is_home)
     place.order(FIRST, "small", "large")
     outcome = place.outcome(FIRST)
-    assert "No space left on device" in str(outcome.error) and "large" in outcome.missing, outcome
+    assert "No space left on device" in str(outcome.error) and outcome.missing == ["large"], outcome
     assert not outcome.complete and not place.desk.reserve.exists()
     for part in place.desk.run(FIRST).glob("*.part"):
         part.unlink()
