@@ -26,8 +26,8 @@ from peer.stacks import WORKLOADS
 
 __all__ = [
     "Deadlines", "Fault", "Network", "Scenario", "World",
-    "as_written", "check_names", "describe", "json_schema", "load", "orderings", "override", "resolve",
-    "scenario_names", "seed_text",
+    "as_written", "asks_for_several", "check_names", "describe", "json_schema", "load", "orderings", "override",
+    "resolve", "scenario_names", "seed_text",
 ]  # fmt: skip
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -74,7 +74,7 @@ def override(
     if it is several, options of an ordering must say whose they are.
     """
     name, _, variant = (ordering or "").partition(":")
-    several = name == "all" or "," in (ordering or "")
+    several = asks_for_several(ordering or "")
     one = {"name": name, "variant": variant} if variant else name
     options = {
         "stack": {"ordering": one} if name and not several else None,
@@ -101,13 +101,18 @@ def override(
         raise
 
 
+def asks_for_several(text: str) -> bool:
+    """Whether a text that `orderings` takes is a list, or one of its words for all."""
+    return "," in text or text.partition(":")[0] == "all"
+
+
 def orderings(text: str, table: Mapping[str, Any], *, several: bool = True) -> list[tuple[str, str | None]]:
     """The orderings and variants that `name[:variant]`, lists of these, `all` and `all:variants` ask for.
 
     `several`: whether more than one may be asked for.
     """
     chosen: list[tuple[str, str | None]] = []
-    if not several and ("," in text or text.partition(":")[0] == "all"):
+    if not several and asks_for_several(text):
         problem = f"expected one ordering, found {shown(text)}; known are {', '.join(table)}"
         raise SettingsError(problem, path="--ordering")
     for item in _items(text):

@@ -24,6 +24,7 @@ from experiments.scenario import (
     SCENARIOS,
     Scenario,
     as_written,
+    asks_for_several,
     check_names,
     load,
     orderings,
@@ -135,6 +136,7 @@ def json_schema() -> dict[str, Any]:
     grid, (place, _) = schema["properties"]["grid"], schema["$defs"]["Grid"]["properties"]["planet"]["anyOf"]
     schema["properties"]["grid"] = {"anyOf": [grid["items"], grid]}
     place["items"] = {"anyOf": [{"type": "string"}, place["items"]]}
+    schema["$defs"]["Grid"]["properties"]["ordering"]["anyOf"].append({"type": "string"})
     return schema
 
 
@@ -183,10 +185,14 @@ def _checked(written: Mapping[str, Any], file: str) -> Plan:
 
 
 def _spelt_out(grid: Any) -> Any:
-    """A grid with its places as `Place` is built: a planet alone is one."""
-    if not isinstance(grid, dict) or not isinstance(places := grid.get("planet"), list):
+    """A grid with its orderings as a list (`all` alone is one) and its places as `Place` is built (so is a planet)."""
+    if not isinstance(grid, dict):
         return grid
-    return grid | {"planet": [{"planet": place} if isinstance(place, str) else place for place in places]}
+    if isinstance(names := grid.get("ordering"), str):
+        grid = grid | {"ordering": [names]}
+    if isinstance(places := grid.get("planet"), list):
+        grid = grid | {"planet": [{"planet": place} if isinstance(place, str) else place for place in places]}
+    return grid
 
 
 def _grids(plan: Plan) -> list[tuple[str, Grid]]:
@@ -198,8 +204,8 @@ def _scenario_of(plan: Plan, path: Path) -> Scenario:
     """The scenario that the grids vary."""
     file = str(path)
     start = load(find("scenario", plan.scenario, SCENARIOS, path.parent, file=file, path="scenario"))
-    named = dict.fromkeys(name for grid in plan.grid for name in grid.ordering or ())
-    several = ",".join(named) if len(named) > 1 else None  # options of an ordering must say then whose they are
+    named = ",".join(dict.fromkeys(name for grid in plan.grid for name in grid.ordering or ()))
+    several = named if asks_for_several(named) else None  # options of an ordering must say then whose they are
     in_turn = sorted(plan.set, key=lambda path: (path != "planet", path.count(".")))  # a planet takes its regions along
     assignments = [f"{path}={in_one_line(plan.set[path])}" for path in in_turn]
     with _said_in(file):

@@ -80,6 +80,9 @@ def test_all_orderings_and_their_variants(plan):
     titles = [(run.ordering, run.variant) for run in plan(grid={"ordering": ["fifo", "all:variants", "fifo"]}).runs]
     assert titles[0] == ("fifo", None) and len(set(titles)) == len(titles) > 5
     assert ("lamport_all_ack", "textbook") in titles
+    for word in ("all", "all:variants", "fifo,unordered"):  # a word alone is a list of one
+        alone, listed = (plan(grid={"ordering": said}).runs for said in (word, [word]))
+        assert [run.name for run in alone] == [run.name for run in listed] and len(alone) > 1
 
 
 def test_several_grids_play_what_they_share_once(plan):
@@ -154,6 +157,7 @@ GRID = "grid: {ordering: [fifo]}\n"
         (GRID + "set: {workload: {messages: -5}}", "set.workload.messages", "expected 0 to"),
         (GRID + "set: {stack.link: carrier_pigeon}", "stack.link", "unknown link"),
         ("grid: {ordering: [fifo, unordered]}\nset: {ordering_options.x: 1}", "set.ordering_options.x", "say whose"),
+        ("grid: {ordering: all}\nset: {ordering_options.x: 1}", "set.ordering_options.x", "say whose"),
         ("grid: {ordering: [lamport_all_ack]}\nset: {stack.link: direct}", "stack", "needs fifo links"),
         (GRID + "set: {faults: [{at_s: 1, crash: 0}]}", "faults", "no world can make faults yet"),
     ],
