@@ -14,7 +14,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/ -/'
 
 demo: $(VENV)/ready  ## six peers in three emulated regions, three orderings; what they cost elsewhere; one page of it all
-	$(RUN) -m experiments sweep demo
+	$(RUN) -m experiments sweep demo --anew
 	$(RUN) -m experiments local demo --ordering unordered,lamport_all_ack,fixed_sequencer \
 		--also runs/demo --report runs/demo-report.html
 

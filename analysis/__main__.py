@@ -63,6 +63,7 @@ def report(
     """
     if warm_up_s and not is_page(out) and figures is None:
         raise SettingsError("the text does not know it; --out FILE.html makes a page", path="--warm-up")
+    output.check(out)
     with Console(stderr=True).status("reading"):
         frames = load(*folders, partial=partial)
         if not is_page(out) and figures is None:
@@ -111,6 +112,8 @@ def export(
         raise SettingsError(f"{to} has no second file; {', '.join(exporters.SENDS)} has one", path="--sends")
     if sends is not None and (out or output.STDOUT).resolve() == sends.resolve():
         raise SettingsError("one file cannot hold both; name another than --out", file=str(sends), path="--sends")
+    for file in (out, sends):
+        output.check(file)
     run = load_run(folders[0], partial=partial)
     to_terminal = out in (None, output.STDOUT) and sys.stdout.isatty()
     if to == "parquet" and to_terminal:
@@ -169,6 +172,7 @@ def draw(
         raise SettingsError(f"a diagram ends in {' or '.join(forms)}", file=str(out), path="--out")
     if violation is not None and (from_s, to_s) != (None, None):
         raise SettingsError("a violation says by itself where it is; leave out --from and --to", path="--around")
+    output.check(out)
     run = load_run(folder, partial=partial)
     named = None if peers is None else [name.strip() for name in peers.split(",") if name.strip()]
     if from_s is None and to_s is None and violation is None:

@@ -412,7 +412,8 @@ def _sweep(folder: Path, partial: bool) -> Source:
     lacking = [name for name in names if name not in there and name not in failures]
     if lacking and not partial:
         here = len(names) - len(lacking)
-        problem = f"{here} of its {len(names)} runs are here; the same sweep command plays the rest"
+        how = "the same sweep command plays the rest, --partial takes these"
+        problem = f"{here} of its {len(names)} runs are here; {how}"
         raise SettingsError(problem, file=str(folder))
     if (folder / KEPT).is_dir() and not lacking:
         return Kept(folder, names)

@@ -173,7 +173,8 @@ def load_run(folder: Path | str, *, partial: bool = False) -> Run:
     )
     if is_partial and not partial:
         why = (verdict.get("error") or {}).get("sentence", "the run did not come to its end")
-        raise SettingsError(f"only a part of the run is here: {why}", file=str(folder))
+        problem = f"only a part of the run is here: {why}; --partial takes what there is of it"
+        raise SettingsError(problem, file=str(folder))
     surveys = [_survey(folder, number) for number in range(len(settings.members))]
     peers = tuple(_peer(settings, number, found) for number, found in enumerate(surveys))
     if not is_partial:

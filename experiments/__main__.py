@@ -133,6 +133,8 @@ def command_for(world: str) -> Callable[..., int]:
         said = {"ordering": ordering, "peers": peers, "messages": messages, "planet": planet, "regions": regions}
         chosen = _chosen(scenario, set_, **said, loss=loss, seed=seed, trace=trace)
         check_report(report, also)
+        if live is not None and world == "sim":
+            say("simulated runs are soon over, and the page with them; local plays in real time", kind="remark")
         runs = plan(chosen, wanted or _own_ordering(chosen), repeat, world, repetition)
         played: list[Played] = []
         try:

@@ -110,6 +110,9 @@ def plan(
 
     `repetition`: only the runs of that one.
     """
+    if repetition is not None and 1 < repeats <= repetition:
+        problem = f"of {repeats} repetitions the last one is {repeats - 1}; leave out --repeat, or name another"
+        raise SettingsError(problem, path="--repetition")
     chosen = list(orderings)
     runs = []
     for repeat in range(repeats) if repetition is None else [repetition]:

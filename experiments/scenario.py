@@ -88,9 +88,11 @@ def override(
     }
     given = {key: value for key, value in options.items() if value is not None}
     written = _laid_over(as_written(scenario), given)
-    said = {path: option for path, option in OPTIONS.items() if path.split(".")[0] in given}
+    options_said = {path: option for path, option in OPTIONS.items() if path.split(".")[0] in given}
+    said = dict(options_said)
     for assignment in assignments:
         path, change = _assigned(assignment, several)
+        _check_said_once(path, change, options_said)
         written = _laid_over(written, change)
         said[path] = f"--set {path}"
     try:
@@ -312,6 +314,22 @@ def _assigned(text: str, several_orderings: bool) -> tuple[str, dict[str, Any]]:
         problem = f"several orderings run: say whose option it is, as in ordering_options.NAME.{steps[-1]}"
         raise SettingsError(problem, path=f"--set {path}")
     return path, change
+
+
+def _check_said_once(path: str, change: Mapping[str, Any], options: Mapping[str, str]) -> None:
+    """Refuses an assignment of what an option says too."""
+    for known, option in options.items():
+        if f"{known}.".startswith(f"{path}.") and _holds(change, known):  # options of an ordering lie below it
+            raise SettingsError(f"{option} says it, too; leave one of them out", path=f"--set {path}")
+
+
+def _holds(settings: Any, path: str) -> bool:
+    """Whether nested settings have something at a dotted path."""
+    for step in path.split("."):
+        if not isinstance(settings, Mapping) or step not in settings:
+            return False
+        settings = settings[step]
+    return True
 
 
 def _check_variant(name: str, variant: str, table: Mapping[str, Any], path: str, file: str) -> None:

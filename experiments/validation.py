@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any, get_args, get_type_hints
@@ -57,7 +57,8 @@ def _first_problem(
     path, first = max((pair for pair in found if pair[0][:1] == first_key), key=lambda pair: len(pair[0]))
     if first["type"] == "unexpected_keyword_argument":
         known = [each.name for each in fields(_class_at(cls, path[:-1]))]
-        return path, unknown("setting", path[-1], [*also, *known] if len(path) == 1 else known)
+        known = [*also, *known] if len(path) == 1 else known
+        return path, unknown("setting", path[-1], known, _elsewhere(cls, str(path[-1])))
     if first["type"] == "missing":
         return path, "is missing"
     want = first["msg"].removeprefix("Input should be ").removeprefix("Tuple should have ").split(" after ")[0]
@@ -77,6 +78,15 @@ def _path_in(written: Any, location: Path) -> Path:
             continue
         path.append(step)
     return tuple(path)
+
+
+def _elsewhere(cls: type, name: str) -> Iterator[str]:
+    """The dotted paths inside the fields of a dataclass at which there is a setting of this name."""
+    for key, kind in get_type_hints(cls).items():
+        if inner := _dataclass_in(kind):
+            if name in get_type_hints(inner):
+                yield f"{key}.{name}"
+            yield from (f"{key}.{path}" for path in _elsewhere(inner, name))
 
 
 def _class_at(cls: Any, path: Path) -> Any:

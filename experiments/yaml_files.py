@@ -60,11 +60,11 @@ def parse(text: str, *, file: str = "", path: str = "") -> Any:
         raise SettingsError(f"is not YAML: {' '.join(str(error).split())}", file=file, path=path) from None
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The sentence about a name that nobody knows."""
+def unknown(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+    """The sentence about a name that nobody knows here; `elsewhere`: where there is one of that very name."""
     known = list(known)
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    guess = f"; did you mean {close[0]}?" if close else ";"
+    meant = [*elsewhere, *get_close_matches(str(name), known, n=1, cutoff=0.5)]
+    guess = f"; did you mean {meant[0]}?" if meant else ";"
     return f"unknown {kind} {shown(name)}{guess} known are {', '.join(known)}"
 
 

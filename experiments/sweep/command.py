@@ -19,7 +19,7 @@ from rich.table import Table
 
 from comparison_server.face import say
 from experiments.play import FULL, Planned
-from experiments.sweep.folder import FAILED, FRAMES, SweepFolder, broken, opened
+from experiments.sweep.folder import FAILED, FRAMES, SweepFolder, broken, opened, set_aside
 from experiments.sweep.plan import Loaded, load_plan
 from experiments.sweep.playing import Result, play_here
 from experiments.sweep.pool import play_beside
@@ -39,6 +39,9 @@ def sweep(
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="of a Dask cluster that plays simulated runs")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="insist that there is something to be gone on with")] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="move runs of another plan or version aside, instead of refusing to mix them")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="where the folder of the sweep is made")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> int:
@@ -52,6 +55,8 @@ def sweep(
         raise SettingsError("a Dask cluster has its own workers; leave this out, or --scheduler", path="--workers")
     loaded = load_plan(plan)
     command = shlex.join(["python", "-m", "experiments", "sweep", plan])
+    if anew and (aside := set_aside(loaded, out)):
+        say(f"the runs of another plan or version are in {aside} now", kind="remark")
     with opened(loaded, out, command, resume) as folder:
         going = Going.on(loaded, folder)
         try:

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,11 @@ class SweepFolder:
 
     def prepare(self, loaded: Loaded, command: str) -> None:
         """What is there is of this very plan, or the plan is written; what was cut is removed."""
-        document = {
-            **loaded.as_dict(), "command": command, "commit": commit(), "sources": digest_of_sources(),
-        }  # fmt: skip
-        known = self._known()
-        if known is not None:
-            _check_same(self.path, known, document)
+        document = {"command": command, "commit": commit(), **_identity(loaded)}
+        known = self.known()
+        if known is not None and (difference := _difference_between(known, document)):
+            other = f"--anew moves {self.path} aside first, --out plays elsewhere"
+            raise SettingsError(f"{difference}; {other}", file=str(self.path))
         shutil.rmtree(self.being_written, ignore_errors=True)
         (self.path / RUNS).mkdir(exist_ok=True)
         self.being_written.mkdir()
@@ -104,7 +104,7 @@ class SweepFolder:
             self._write(PLAN, document)
         self.write_failed()
 
-    def _known(self) -> dict[str, Any] | None:
+    def known(self) -> dict[str, Any] | None:
         """The plan that the folder holds."""
         try:
             known = json.loads((self.path / PLAN).read_bytes())
@@ -132,6 +132,28 @@ def opened(loaded: Loaded, out: Path, command: str, resume: bool) -> Iterator[Sw
     if resume and not (path / PLAN).is_file():
         problem = f"there is nothing to be resumed: {path} holds no sweep; without --resume it is begun"
         raise SettingsError(problem, path="--resume")
+    with _locked(path) as lock:
+        folder = SweepFolder(path, lock)
+        folder.prepare(loaded, command)
+        yield folder
+        shutil.rmtree(folder.being_written, ignore_errors=True)
+
+
+def set_aside(loaded: Loaded, out: Path) -> Path | None:
+    """Where the folder of a plan is now, if it held the runs of another plan or version and had to make way."""
+    path = out / loaded.plan.name
+    with _locked(path) as lock:
+        known = SweepFolder(path, lock).known()
+        if known is None or not _difference_between(known, _identity(loaded)):
+            return None
+        aside = next(free for number in count(1) if not (free := out / f"{path.name}.{number}").exists())
+        path.rename(aside)
+        return aside
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The folder is there, and no other process plays in it; the open file that says so."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -143,10 +165,7 @@ def opened(loaded: Loaded, out: Path, command: str, resume: bool) -> Iterator[Sw
         except BlockingIOError:
             problem = "another process plays this sweep just now; wait for its end, or give another --out"
             raise SettingsError(problem, file=str(path)) from None
-        folder = SweepFolder(path, lock)
-        folder.prepare(loaded, command)
-        yield folder
-        shutil.rmtree(folder.being_written, ignore_errors=True)
+        yield lock
     finally:
         os.close(lock)
 
@@ -157,20 +176,23 @@ def broken(verdict: Mapping[str, Any]) -> list[str]:
     return [name for name, finding in found if finding["promised"] and finding["holds"] is False]
 
 
-def _check_same(path: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuses to mix the runs of two plans, or of two versions of the program."""
-    other = f"move {path} away, or give another --out"
+def _identity(loaded: Loaded) -> dict[str, Any]:
+    """What has to be alike in all runs of a sweep."""
+    return {**loaded.as_dict(), "sources": digest_of_sources()}
+
+
+def _difference_between(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Why runs of these two sweeps are not to be mixed: they are of two plans, or of two versions of the program."""
     for part in ("plan", "scenario"):
         if differs := _difference(known.get(part), wanted[part], [] if part == "plan" else [part]):
             where, was, now = differs
-            problem = f"this is the sweep of another plan ({where}: {shown(was)} there, {shown(now)} here); {other}"
-            raise SettingsError(problem, file=str(path))
+            return f"this is the sweep of another plan ({where}: {shown(was)} there, {shown(now)} here)"
     if known.get("sources") != wanted["sources"]:
-        by = f"commit {known.get('commit') or 'unknown'} or what it was changed to"
-        problem = f"its runs were played by another version of the program ({by}); {other}, or go back to that version"
-        raise SettingsError(problem, file=str(path))
+        by = f"as of commit {known['commit']}, or with changes" if known.get("commit") else "of a commit unknown"
+        return f"its runs were played by another version of the program ({by})"
     if known.get("points") != wanted["points"]:  # a planet was measured again, say
-        raise SettingsError(f"this plan comes to other runs by now; {other}", file=str(path))
+        return "this plan comes to other runs by now"
+    return ""
 
 
 def _difference(was: Any, now: Any, path: Sequence[str | int]) -> tuple[str, Any, Any] | None:

@@ -51,7 +51,10 @@ def read_key(path: str | Path | None) -> bytes:
             mode = os.fstat(opened.fileno()).st_mode
             key = bytes.fromhex(str(opened.read(MOST_KEY_TEXT), "ascii").strip())
     except OSError as error:
-        raise SettingsError(f"cannot read the key: {error.strerror}", file=str(file)) from None
+        how = ""
+        if path is not None and isinstance(error, FileNotFoundError):
+            how = f"; without --key one is made in {DEFAULT_KEY}, and a copy of it may have any name"
+        raise SettingsError(f"cannot read the key: {error.strerror}{how}", file=str(file)) from None
     except ValueError:
         raise SettingsError("a key is one line of hexadecimal digits", file=str(file)) from None
     if len(key) < LEAST_KEY_BYTES:

@@ -125,7 +125,7 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
         (["export", "RUN", "--to", "text", "--sends", "OUT/s"], 2, "--sends: text has no second file; csv has one"),
         (["export", "RUN", "--to", "csv", "--sends", "OUT/a", "--out", "OUT/a"], 2, "--sends: one file cannot"),
         (["export", "RUN", "--to", "csv", "--out", "OUT"], 2, ": expected a file, found a folder"),
-        (["export", "RUN", "--to", "csv", "--out", "RUN/trace-0.bin/a"], 3, "trace-0.bin: File exists"),
+        (["export", "RUN", "--to", "csv", "--out", "RUN/trace-0.bin/a"], 2, "trace-0.bin is a file, and no folder"),
         (["export", "RUN"], 2, "Missing option '--to'"),
         (["export", "OUT", "--to", "csv"], 2, "not the folder of a run"),
         (["report", "RUN", "OUT/none"], 2, "none: there is no such folder"),
@@ -142,9 +142,22 @@ def test_what_cannot_be_done_is_told_in_one_sentence(command, lossy, tmp_path, a
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("words", [["report"], ["export", "--to", "csv"], ["diagram"]])
+def test_where_nothing_can_be_written_is_said_before_anything_is_read(command, tmp_path, words):
+    os.seteuid(65534)
+    try:
+        ended, out, err = command(*words, "unread", "--out", f"/{tmp_path.name}/x.html")
+    finally:
+        os.seteuid(0)
+    assert (ended, out) == (2, "") and ": cannot be written: / may not be written to; name another file\n" in err
+
+
 def test_partial_runs_on_request(command, copied):
     (copied / "partial").write_text("")
-    assert command("report", copied)[0] == command("export", copied, "--to", "csv")[0] == 2
+    for words in (["report", copied], ["export", copied, "--to", "csv"], ["diagram", copied]):
+        code, _, err = command(*words)
+        assert code == 2 and "; --partial takes what there is of it" in err
     code, out, _ = command("report", "--partial", copied)
     assert code == 0 and "This run did not come to its end" in out
     assert command("export", "--partial", copied, "--to", "csv")[0] == 0

@@ -149,11 +149,31 @@ def test_another_plan_or_program_is_refused(sweep, tmp_path, monkeypatch):
         ({"grid": QUICK["grid"] | {"size_bytes": [64]}}, "(grid.0.size_bytes: nothing there, [64] here)"),
     ):
         code, out, errors = sweep({**QUICK, **change})
-        assert code == 2 and out == "" and said in errors and "give another --out" in errors, errors
+        assert code == 2 and out == "" and said in errors, errors
+        assert "--anew moves" in errors and "quick aside first, --out plays elsewhere" in errors
     monkeypatch.setattr(folder, "digest_of_sources", lambda: "other")
     code, out, errors = sweep()
     assert code == 2 and "another version of the program" in errors
     assert contents(tmp_path / "quick") == expected
+
+
+def test_runs_of_another_plan_or_program_are_moved_aside_on_request(sweep, tmp_path, monkeypatch):
+    assert sweep(QUICK, "--anew")[0] == 0 and not (tmp_path / "quick.1").exists(), "there was nothing in the way"
+    first = contents(tmp_path / "quick")
+    code, said, errors = sweep(QUICK, "--anew")
+    assert code == 0 and f"{QUICK_RUNS} of them before" in said and contents(tmp_path / "quick") == first
+    code, said, errors = sweep({**QUICK, "repeat": 1}, "--anew")
+    assert code == 0 and f"are in {tmp_path / 'quick.1'} now" in errors and "before" not in said
+    assert contents(tmp_path / "quick.1") == first and len(finished(tmp_path / "quick")) == QUICK_RUNS // 2
+    monkeypatch.setattr(folder, "digest_of_sources", lambda: "other")
+    assert sweep({**QUICK, "repeat": 1}, "--anew")[0] == 0 and len(finished(tmp_path / "quick.2")) == QUICK_RUNS // 2
+
+
+def test_what_is_no_sweep_is_never_moved(sweep, tmp_path):
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick" / "thesis.tex").write_text("all of it")
+    code, _, errors = sweep(QUICK, "--anew")
+    assert code == 2 and "it holds thesis.tex" in errors and not (tmp_path / "quick.1").exists()
 
 
 def test_a_folder_of_something_else_is_refused(sweep, tmp_path):

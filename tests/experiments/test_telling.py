@@ -17,10 +17,11 @@ from tests.analysis import plain
         (["--also", "OUT"], "--also: it is for a report; say --report FILE too"),
         (["--also", "OUT/none", "--report", "OUT/x.html"], "none, --also: there is no such folder"),
         (["--also", "OUT", "--report", "OUT/x.html"], "--also: this is neither the folder of a run nor"),
+        (["--repeat", "3", "--repetition", "3"], "--repetition: of 3 repetitions the last one is 2; leave out"),
         (["--report", "OUT"], "expected a file, found a folder"),
     ],
 )
-def test_what_cannot_be_told_is_refused_before_anything_is_played(tmp_path, capsys, options, sentence):
+def test_what_cannot_be_told_or_means_nothing_is_refused_before_anything_is_played(tmp_path, capsys, options, sentence):
     options = [option.replace("OUT", str(tmp_path)) for option in options]
     assert face.run(app, ["sim", "lan", "--messages", "1", "--out", str(tmp_path / "runs"), *options]) == BAD_SETTINGS
     assert sentence in capsys.readouterr().err and list(tmp_path.iterdir()) == []
