@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis import summaries
 from analysis.frames import Frames
+from analysis.statistics import LEAST_REPEATS
 from analysis.text import heading, in_columns, in_digits
 
 MOST_TOLD = 20  # failed runs
@@ -33,9 +34,10 @@ def overview(frames: Frames) -> Iterator[str]:
         yield f"{world}, {point}\n\n{in_columns(titles, map(_row, part.to_dict('records')))}\n"
     some = next((name for name in frames.names if (frames.path(name) / "scenario.json").is_file()), None)
     yield (
-        "Medians over the runs, in brackets where they lie with 95 % confidence; latencies from the multicast to the\n"
-        "delivery, at the sender's own site and at the others, in the median and at the 99th percentile; datagrams a\n"
-        "delivery. With charts and diagrams, and each run: --out FILE.html."
+        "Medians over the runs, in brackets where they lie with about 95 % confidence; of fewer than"
+        f" {LEAST_REPEATS} repetitions\nthere is no interval, for their range says little. Latencies from the multicast"
+        " to the delivery, at the sender's own\nsite and at the others, in the median and at the 99th percentile;"
+        " datagrams a delivery. With charts and diagrams, and\neach run: --out FILE.html."
     )
     yield f" One run at length:\npython -m analysis report {frames.path(some)}\n" if some else "\n"
 

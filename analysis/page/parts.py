@@ -39,7 +39,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number, and between which two it lies but for chance; None where one run says nothing of chance."""
+    """A number, and between which two it lies but for chance; None where too few runs say nothing of chance."""
 
     middle: Number | Name
     low: Number | None = None

@@ -44,6 +44,7 @@ from analysis.page.parts import (
     number,
     words,
 )  # fmt: skip
+from analysis.statistics import LEAST_REPEATS
 from peer.core.errors import SettingsError
 
 LEVELS = (0.0, 0.01, *(step / 20 for step in range(1, 20)), 0.98, 0.99)  # of distributions; the longest are in tables
@@ -62,12 +63,19 @@ def verdict(material: Material) -> Section:
     """Who kept its promises, how disordered what was, and what a total order costs."""
     parts = [*_failures(material), *_broken(material), *_kept(material)]
     parts += [*_disorder_in_words(material), *_price_in_words(material)]
-    lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to. An interval in brackets is where the")
-    lead = words(lead, " median lies, at ", Setting("95 %"), " confidence, given how much repetitions differ.")
-    if material.comparison["repeats"].max() < 2:
-        lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to. Repeated, by ", Code("--repeat"))
-        lead = words(lead, " or in a plan by ", Code("repeat:"), ", each median would have an interval.")
-    return Section("verdict", "Verdict", lead, parts)
+    lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to.")
+    return Section("verdict", "Verdict", words(lead, *_about_intervals(material.comparison["repeats"])), parts)
+
+
+def _about_intervals(repeats: pd.Series) -> Iterator[Any]:
+    """What an interval is, and why there is none."""
+    least = Setting(str(LEAST_REPEATS))
+    if repeats.max() >= LEAST_REPEATS:
+        yield " An interval in brackets is where the median lies, at about "
+        yield words(Setting("95 %"), " confidence, given how much repetitions differ.")
+    if repeats.min() < LEAST_REPEATS:
+        yield words(" Of fewer than ", least, " repetitions there is no interval, for their range says little: ")
+        yield words(Code("--repeat"), ", or in a plan ", Code("repeat:"), ", plays more.")
 
 
 def _failures(material: Material) -> Iterator[Paragraph]:
@@ -190,7 +198,8 @@ PRICES = {
 def _apart(material: Material, measure: str, world: str, point: str, title: str, free: str) -> Words:
     """How much more, or less, than the other ordering, pair by pair of runs with the same chance."""
     for row in material.paired(measure).itertuples():
-        if (row.world, row.point) == (world, point) and {row.one, row.other} == {title, free} and row.pairs > 1:
+        those = (row.world, row.point) == (world, point) and {row.one, row.other} == {title, free}
+        if those and row.pairs >= LEAST_REPEATS:
             more = row.difference if row.one == title else -row.difference
             one, other, than = (title, free, "more") if more >= 0 else (free, title, "less")
             sign = 1 if row.one == one else -1
@@ -403,7 +412,7 @@ def _trend(
     table = table.loc[table["setting"].isin(settings), columns].sort_values(["title", "setting", x], kind="stable")
     top = 100 if measure.endswith("percent") else None
     spec = material.charts.trends(table, x, measure, {x: x_named, measure: y_named}, choices, top=top)
-    yield Chart(name, heading, words("Medians of the runs, with their intervals."), spec, choices)
+    yield Chart(name, heading, words("Medians of the runs, with their intervals where there are any."), spec, choices)
 
 
 def classroom(material: Material) -> Section:

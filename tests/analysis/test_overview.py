@@ -15,11 +15,11 @@ TITLES = ["ordering", "runs", *(title for title, _ in COLUMNS.values()), "promis
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Two orderings at two loss rates, four times each."""
+    """Two orderings at two loss rates, five times each."""
     found = []
     for loss in (0.0, 0.1):
         out = tmp_path_factory.mktemp("runs")
-        played = plain.played(out, "wan-3-sites", "unordered,fixed_sequencer", messages=8, loss=loss, repeats=4)
+        played = plain.played(out, "wan-3-sites", "unordered,fixed_sequencer", messages=8, loss=loss, repeats=5)
         found += [run.folder for run in played]
     return found
 
@@ -30,18 +30,19 @@ def text_of(*folders, **options):
 
 def test_medians_with_their_intervals_point_by_point(folders):
     text, table = text_of(*folders), summaries.comparison(analysis.load(*folders))
-    assert text.startswith("16 runs of multicast orderings\n") and "Run 1:" not in text
+    assert text.startswith("20 runs of multicast orderings\n") and "Run 1:" not in text
     blocks = re.findall(r"^sim, (.*)\n\n  (.*)\n((?:  .*\n)+)", text, re.MULTILINE)
     assert [point for point, *_ in blocks] == list(dict.fromkeys(table["point"]))
     for point, titles, lines in blocks:
         assert re.split(r"\s{2,}", titles) == TITLES
         for line, row in zip(lines.splitlines(), table[table["point"] == point].itertuples(), strict=True):
             ordering, runs, disorder, own, others, *_, promises = re.split(r"\s{2,}", line.strip())
-            assert (ordering, runs, promises) == (row.title, "4", "kept")
+            assert (ordering, runs, promises) == (row.title, "5", "kept")
             for cell, measure, factor in ((disorder, "out_of_order_share", 100), (others, "others_p50_ms", 1)):
                 told = [float(number.replace(",", "")) for number in re.findall(r"[\d.,]+", cell)]
                 right = [getattr(row, measure + end) * factor for end in ("", "_low", "_high")]
                 assert told == pytest.approx(right[: len(told)], abs=0.051), (line, measure)
+    assert "of fewer than 5 repetitions\nthere is no interval" in text
     assert re.search(r"python -m analysis report \S+unordered\S+\n$", text)
 
 

@@ -85,6 +85,18 @@ def test_the_same_runs_give_the_same_page_and_it_is_small(runs):
         assert folder.name in text and json.loads((folder / "scenario.json").read_text())["settings"]["seed"] in text
 
 
+def test_few_repetitions_have_no_interval_and_it_is_said(runs, tmp_path):
+    few = "Of fewer than 5 repetitions there is no interval, for their range says little"
+    assert few in str(parts_of(*runs)["verdict"].lead) and "brackets" not in str(parts_of(*runs)["verdict"].lead)
+    for repeats in (4, 5):
+        played = plain.played(tmp_path / str(repeats), "wan-3-sites", "unordered,fifo", messages=4, repeats=repeats)
+        told = parts_of(*(run.folder for run in played))
+        cells = [cell for row in told["comparison"].parts[0].rows for cell in row.cells if isinstance(cell, Interval)]
+        assert cells and all((cell.low is None) == (repeats < 5) for cell in cells)
+        lead = str(told["verdict"].lead)
+        assert (few in lead, "An interval in brackets is where" in lead) == (repeats < 5, repeats == 5)
+
+
 def test_a_warm_up_is_left_out(runs):
     folders = runs[0], runs[1]
     whole = analysis.load(*folders)

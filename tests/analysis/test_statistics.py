@@ -6,7 +6,7 @@ from statistics import median
 import numpy as np
 import pytest
 
-from analysis.statistics import _resamples, median_with_interval, quantiles, quantiles_of_groups
+from analysis.statistics import LEAST_REPEATS, _resamples, median_with_interval, quantiles, quantiles_of_groups
 from tests.analysis import plain
 
 
@@ -31,10 +31,21 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.88 < covered / 300 < 0.995
 
 
-def test_few_values():
-    assert median_with_interval([4.0])[0] == 4.0 and np.isnan(median_with_interval([4.0])[1:]).all()
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_few_values_have_a_median_and_no_interval(count):
+    values = [4.0, 8.0, 5.0, 7.0][:count]
+    for there in (values, [*values, np.nan, np.nan, np.nan]):
+        middle, *ends = median_with_interval(there)
+        assert middle == median(values) and np.isnan(ends).all()
+
+
+def test_as_many_values_as_it_takes():
     assert np.isnan(median_with_interval([])).all() and np.isnan(median_with_interval([np.nan])).all()
-    assert median_with_interval([2.0, np.nan, 2.0]) == (2.0, 2.0, 2.0)
+    assert median_with_interval([2.0, np.nan, 2.0, 2.0, 2.0, 2.0]) == (2.0, 2.0, 2.0)
+    chance = np.random.default_rng(4)
+    for count in (LEAST_REPEATS, LEAST_REPEATS + 3):  # of what is far from symmetric, too
+        ends = [median_with_interval(chance.exponential(1.0, count))[1:] for _ in range(600)]
+        assert 0.88 < sum(low <= np.log(2) <= high for low, high in ends) / 600 < 0.98
 
 
 def test_quantiles_lie_between_values():
