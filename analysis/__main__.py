@@ -61,7 +61,7 @@ def report(
 
     Example: python -m analysis report runs/demo-sim-* --out report.html
     """
-    if warm_up_s and not is_page(out) and figures is None:
+    if warm_up_s and not is_page(out) and (figures is None or out is not None):
         raise SettingsError("the text does not know it; --out FILE.html makes a page", path="--warm-up")
     output.check(out)
     with Console(stderr=True).status("reading"):

@@ -91,6 +91,16 @@ class Frames:
         return source.one(name)
 
     @property
+    def warm_up_s(self) -> float:
+        """What was asked for before then has no latencies here."""
+        return 0.0
+
+    @property
+    def all_was_warm_up(self) -> bool:
+        """Whether latencies were known, and all of them are left out."""
+        return False
+
+    @property
     def runs(self) -> pd.DataFrame:
         """One row a run."""
         return self.frame("runs")
@@ -180,6 +190,16 @@ class _Warm(Frames):
     def __init__(self, cold: Frames, warm_up_s: float) -> None:
         super().__init__(cold._sources)
         self._cold, self._warm_up_s = cold, warm_up_s
+
+    @property
+    def warm_up_s(self) -> float:
+        """What was asked for before then has no latencies here."""
+        return self._warm_up_s
+
+    @property
+    def all_was_warm_up(self) -> bool:
+        """Whether latencies were known, and all of them are left out."""
+        return self.latencies.empty and bool(self._cold.latencies["latency_s"].notna().any())
 
     def frame(self, name: str) -> pd.DataFrame:
         """The frame of that name."""

@@ -13,7 +13,7 @@ from analysis import summaries
 from analysis.frames import Frames
 from analysis.page import palette
 from analysis.page.charts import Charts
-from analysis.page.parts import Interval, Name, Setting, Title, Words, number, words
+from analysis.page.parts import Code, Interval, Name, Setting, Title, Words, number, words
 from peer.core.guarantees import TOTAL
 from peer.stacks import ORDERINGS
 
@@ -77,6 +77,23 @@ class Material:
         """What scenario.json tells of a run; nothing of one that failed."""
         path = self.frames.path(run) / "scenario.json"
         return json.loads(path.read_bytes()) if path.is_file() else {}
+
+    @property
+    def warm_up(self) -> Words:
+        """What was left out of the latencies, where something was."""
+        if not self.frames.warm_up_s:
+            return words()
+        before = Setting(f"{self.frames.warm_up_s:g} s")
+        option = Code("--warm-up")
+        return words("; latencies without what was asked for before ", before, ", which ", option, " left out")
+
+    @property
+    def all_was_warm_up(self) -> Words | None:
+        """Why there is no latency, where nothing else is why."""
+        if not self.frames.all_was_warm_up:
+            return None
+        before = Setting(f"{self.frames.warm_up_s:g} s")
+        return words("All messages were asked for before ", before, ", which ", Code("--warm-up"), " left out.")
 
     # What everything is called, and how it looks
 

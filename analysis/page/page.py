@@ -63,7 +63,8 @@ def render(material: Material, parts: Sequence[Section]) -> str:
 
 def _under(material: Material) -> Any:
     worlds = "the worlds " if len(material.worlds) > 1 else "the world "
-    return words(runs_in_words(len(material.runs), "runs"), " in ", worlds, listed(list(map(Name, material.worlds))))
+    where = words(" in ", worlds, listed(list(map(Name, material.worlds))))
+    return words(runs_in_words(len(material.runs), "runs"), where, material.warm_up)
 
 
 @cache

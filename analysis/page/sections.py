@@ -265,7 +265,7 @@ def latency(material: Material) -> Section:
         lacks = words(
             "No delivery goes with a recorded multicast: ", Code("python -m experiments local demo"), " has some."
         )
-        return Section("latency", "Latency", lead, lacks=lacks)
+        return Section("latency", "Latency", lead, lacks=material.all_was_warm_up or lacks)
     whole["place"] = [material.labels[key] for key in zip(whole["world"], whole["point"])]
     places = _farthest_first(material, whole)[:MOST_PLACES]
     whole = whole[whole["place"].isin(places)]
@@ -497,7 +497,7 @@ def bound(material: Material) -> Section:
     table = table[table["least_ms"] > 0]
     if table.empty:
         lacks = words("No round trips are known between these peers: a run with ", Code("--planet"), " has them.")
-        return Section("bound", "Against the bound", lead, lacks=lacks)
+        return Section("bound", "Against the bound", lead, lacks=material.all_was_warm_up or lacks)
     table = table.assign(place=[material.labels[key] for key in zip(table["world"], table["point"])])
     table["where"] = np.where(table["own"], "the sender itself", table["target"])
     places = _farthest_first(material, table)[:MOST_PLACES]
@@ -564,7 +564,7 @@ def blocked(material: Material) -> Section:
         lacks = words(
             "Nobody waited for anybody: orderings that wait, as in ", Code("--ordering lamport_all_ack"), ", do."
         )
-        return Section("blocked", "Waiting", lead, lacks=lacks)
+        return Section("blocked", "Waiting", lead, lacks=material.all_was_warm_up or lacks)
     table = table.assign(share_percent=table["share"] * 100)
     choices = {"world": material.worlds} if len(material.worlds) > 1 else {}
     table = table.sort_values("region", key=lambda regions: regions == summaries.LOAD_AND_LOSS, kind="stable")

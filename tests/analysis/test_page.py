@@ -35,6 +35,11 @@ def parts_of(*folders, **options):
     return {section.name: section for section in sections(Material(analysis.load(*folders, **options)))}
 
 
+def plain_text(html):
+    """What a page says, without its scripts and tags."""
+    return re.sub(r"<[^>]*>", "", re.sub(r"<script.*?</script>", "", html.decode(), flags=re.DOTALL))
+
+
 def report(*arguments):
     return face.run(app, ["report", *map(str, arguments)])
 
@@ -102,6 +107,16 @@ def test_a_warm_up_is_left_out(runs):
     whole = analysis.load(*folders)
     rows = [list(Material(frames).regions["deliveries"]) for frames in (whole, whole.after(0.15))]
     assert sum(rows[1]) < sum(rows[0])
+    named = "latencies without what was asked for before 0.15 s, which --warm-up left out"
+    assert named in plain_text(page(whole.after(0.15))) and "warm-up" not in plain_text(page(whole))
+
+
+def test_a_warm_up_that_leaves_nothing_is_why_there_are_no_latencies(runs):
+    cold = analysis.load(runs[0], runs[1])
+    told = {section.name: section for section in sections(Material(cold.after(1000)))}
+    for name in ("latency", "bound", "blocked"):
+        assert str(told[name].lacks) == "All messages were asked for before 1000 s, which --warm-up left out.", name
+    assert not any("--warm-up" in str(section.lacks) for section in sections(Material(cold.after(0.15))))
 
 
 # How numbers are written
@@ -197,8 +212,10 @@ def test_the_name_of_the_file_says_the_form(runs, tmp_path, capsys):
     capsys.readouterr()
     assert report(runs[0]) == 0
     assert capsys.readouterr().out == (tmp_path / "report.txt").read_text()
-    assert report(runs[0], "--warm-up", "1") == 2
-    assert "--warm-up: the text does not know it" in capsys.readouterr().err
+    for more in ([], ["--out", tmp_path / "cold.txt", "--figures", tmp_path / "figures"]):
+        assert report(runs[0], "--warm-up", "1", *more) == 2
+        assert "--warm-up: the text does not know it" in capsys.readouterr().err
+    assert not (tmp_path / "cold.txt").exists()
 
 
 @pytest.mark.long
