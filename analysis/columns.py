@@ -37,6 +37,8 @@ RUNS: dict[str, Column] = {
     "commit": ("str", "the commit of the program that ran; empty where it is not known"),
     "outcome": ("str", "held, violated, unfinished, or failed (there is no run, only a reason)"),
     "error": ("str", "why it did not come to its end, in a sentence; else empty"),
+    "promised": ("Int64", "how many properties its ordering promised; nothing where it was not judged"),
+    "promised_held": ("Int64", "of these, how many held; of the rest some were broken, or there is no evidence"),
     "rounds": ("Int64", "positions of the longest log; round j is the j-th delivery of everybody"),
     "out_of_order_rounds": ("Int64", "rounds in which not all logs hold the same message"),
     "short_rounds": ("Int64", "of these, rounds that some log has not"),

@@ -55,5 +55,12 @@ def _row(row: dict[str, Any]) -> list[str]:
     for measure, (_, decimals) in COLUMNS.items():
         middle, low, high = (in_digits(row[f"{measure}{end}"], decimals) for end in ("", "_low", "_high"))
         cells.append(middle if low == high else f"{middle} ({low} to {high})")
-    broken = row["promised_broken"]
-    return [*cells, f"broken in {broken}" if broken else "kept"]
+    return [*cells, _promises(row["promised"], row["promised_held"], row["promised_broken"])]
+
+
+def _promises(promised: int, held: int, broken: int) -> str:
+    if broken:
+        return f"broken in {broken}"
+    if held < promised or not promised:
+        return f"{held} of {promised} held, no evidence for {promised - held}" if promised else "not judged"
+    return "kept"

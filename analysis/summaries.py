@@ -49,7 +49,8 @@ LOAD_AND_LOSS = "load and loss"  # what was waited for beyond the farthest membe
 def measured(frames: Frames) -> pd.DataFrame:
     """A row a run: world, title, point, what the point is, chance, and every one of MEASURES.
 
-    `promised_broken` counts the promised properties that do not hold, `complete` is 1 or 0.
+    `promised` counts the promised properties, `promised_held` those of them that hold, `promised_broken` those that
+    do not; `complete` is 1 or 0. Of a run that was not judged they are 0.
     """
     runs = frames.runs
     table = runs[["run", "world", "title", "chance", "outcome", *OF_POINT]].copy()
@@ -66,6 +67,8 @@ def measured(frames: Frames) -> pd.DataFrame:
         table[measure] = _sum_of(costs[column], runs) / delivered
     multicast = runs["multicast"].astype(float).where(runs["multicast"] > 0)
     table["egress_gb_per_million"] = _sum_of(costs["egress_bytes"], runs) / multicast * 1e6 / 1e9
+    for count in ("promised", "promised_held"):
+        table[count] = runs[count].fillna(0).astype(float)
     broken = frames.violations.query("promised").groupby("run", observed=False).size()
     table["promised_broken"] = broken.reindex(runs["run"].astype(str)).fillna(0).to_numpy(float)
     table["complete"] = runs["complete"].astype(float)
@@ -106,18 +109,21 @@ def comparison(frames: Frames) -> pd.DataFrame:
     """A row a world, ordering and point: how many repetitions, and of every measure its median and interval.
 
     Columns are world, title, point, what the point is, repeats, and of each measure `measure`, `measure_low` and
-    `measure_high`; `promised_broken` and `complete` are numbers of runs. Runs of which nothing is there do not count.
+    `measure_high`; `promised_broken` and `complete` are numbers of runs, `promised_held` is that of the run in which
+    the fewest of the `promised` properties held. Runs of which nothing is there do not count.
     """
     rows = []
     for (world, title, point), part in _there(measured(frames)).groupby(["world", "title", "point"], sort=False):
         row = {"world": world, "title": title, "point": point, **part.iloc[0][OF_POINT].to_dict(), "repeats": len(part)}
         for measure in MEASURES:
             row[measure], row[f"{measure}_low"], row[f"{measure}_high"] = median_with_interval(part[measure])
+        row["promised"], row["promised_held"] = int(part["promised"].max()), int(part["promised_held"].min())
         row["promised_broken"] = int((part["promised_broken"] > 0).sum())
         row["complete"] = int((part["complete"] == 1).sum())
         rows.append(row)
     measures = [name + end for name in MEASURES for end in ("", "_low", "_high")]
-    columns = ["world", "title", "point", *OF_POINT, "repeats", *measures, "promised_broken", "complete"]
+    promises = ["promised", "promised_held", "promised_broken"]
+    columns = ["world", "title", "point", *OF_POINT, "repeats", *measures, *promises, "complete"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -64,7 +64,9 @@ def _promised(verdict: Mapping[str, Any]) -> str:
     if broken:
         return f"[red]VIOLATED: {', '.join(broken)}[/]"
     held, unknown = _names(verdict, promised=True, holds=True), _names(verdict, promised=True, holds=None)
-    return f"[green]all {len(held)} held[/]" + (f", no evidence: {', '.join(unknown)}" if unknown else "")
+    if unknown:
+        return f"{len(held)} of {len(held) + len(unknown)} held; no evidence: {', '.join(unknown)}"
+    return f"[green]all {len(held)} held[/]"
 
 
 def _names(verdict: Mapping[str, Any], *, promised: bool, holds: bool | None) -> list[str]:

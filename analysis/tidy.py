@@ -147,6 +147,7 @@ def runs(tidy: Tidy) -> Columns:
         "commit": str(scenario.get("commit") or ""),
         "outcome": _outcome(run),
         "error": (verdict.get("error") or {}).get("sentence", ""),
+        **_promises(run),
         **{name: verdict.get(name) for name in _COUNTS},
         "classroom_rounds": classroom_rounds,
         "classroom_of": classroom_of,
@@ -172,6 +173,14 @@ def _outcome(run: Run) -> str:
     if any(each["promised"] and each["holds"] is False for each in properties):
         return "violated"
     return "unfinished" if run.partial or not run.verdict or run.verdict.get("error") else "held"
+
+
+def _promises(run: Run) -> dict[str, int | None]:
+    """How many properties were promised, and how many of them held."""
+    if not run.verdict:
+        return {"promised": None, "promised_held": None}
+    found = [each["holds"] for each in run.verdict["properties"].values() if each["promised"]]
+    return {"promised": len(found), "promised_held": found.count(True)}
 
 
 def _known(which: Callable[[list[float]], float], values: list[float]) -> float:

@@ -30,6 +30,7 @@ class Run:
     rounds: int | None = None
     out_of_order: int | None = None
     promised: int = 0
+    unknown: int = 0  # of these, for how many there is no evidence
     violated: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()  # that were not promised
     error: str = ""
@@ -96,6 +97,7 @@ class Board:
             rounds=rounds and rounds.rounds,
             out_of_order=rounds and rounds.out_of_order,
             promised=len(verdict.promised),
+            unknown=sum(verdict.findings[name].holds is None for name in verdict.promised),
             violated=violated,
             broken=tuple(name for name in broken if name not in violated),
             error=error,

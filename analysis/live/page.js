@@ -99,14 +99,16 @@ function showRuns() {
     swatch.style.background = run.colour;
     const kind = { violated: "bad", held: "good", unfinished: "late" }[run.state] ?? "nothing";
     const judged = run.promised > 0;
-    const promises = !judged ? "" : run.violated.length ? `violated: ${run.violated.join(", ")}` : `all ${run.promised} held`;
+    const held = run.unknown
+      ? `${run.promised - run.unknown} of ${run.promised} held, no evidence for ${run.unknown}` : `all ${run.promised} held`;
+    const promises = !judged ? "" : run.violated.length ? `violated: ${run.violated.join(", ")}` : held;
     const rounds = run.rounds === null ? "" : `${number(run.out_of_order)} of ${number(run.rounds)}`;
     const isPresent = place === listed.present && run.state === "playing";
     return element("tr", { "data-state": run.state, "aria-current": isPresent ? "true" : null },
       element("th", { scope: "row" }, element("span", { class: "title" }, swatch, ...jointed(run.title))),
       element("td", { class: kind }, STATES[run.state]),
       element("td", { class: "number" }, rounds),
-      element("td", { class: run.violated.length ? "bad" : judged ? "good" : "" }, promises),
+      element("td", { class: run.violated.length ? "bad" : judged && !run.unknown ? "good" : "" }, promises),
       element("td", {}, run.broken.join(", ")),
       element("td", {}, run.error, ...(run.error && run.folder ? [element("br")] : []), ...(run.folder ? [element("code", {}, run.folder)] : [])));
   }));
@@ -159,7 +161,8 @@ function showPresent() {
 function inWords(run, progress, over) {
   if (over) {
     const rounds = run.rounds === null ? "" : `, ${number(run.out_of_order)} of ${number(run.rounds)} rounds out of order`;
-    return `${{ held: "It held what it promised", violated: "It broke a promise", unfinished: "It did not come to its end" }[run.state]}${rounds}.`;
+    const held = run.unknown ? "It broke no promise" : "It held what it promised";
+    return `${{ held, violated: "It broke a promise", unfinished: "It did not come to its end" }[run.state]}${rounds}.`;
   }
   if (!progress) return "It is played.";
   const whom = words(progress.waiting_for);

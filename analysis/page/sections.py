@@ -110,14 +110,16 @@ def _broken(material: Material) -> Iterator[Paragraph]:
 
 
 def _kept(material: Material) -> Iterator[Paragraph]:
-    """Who kept all of its promises."""
-    held = [title for title in material.titles if _outcomes(material, title) == {"held"}]
+    """Who kept all of its promises, as far as there is evidence of every one."""
+    there = material.there
+    sure = there["promised_held"].eq(there["promised"]).fillna(False) & there["outcome"].eq("held")
+    held = [title for title in material.titles if sure[there["title"] == title].all()]
     if held:
         told = [
             words(material.title(title), " (all ", number(len(material.promises[title]), "promises", title), ")")
             for title in held
         ]
-        runs = int(material.there["title"].isin(held).sum())
+        runs = int(there["title"].isin(held).sum())
         last = words(" kept every promise in ", runs_in_words(runs, "runs", "of", *held), ".")
         yield Paragraph(words(listed(told), last), "good")
 
@@ -133,7 +135,10 @@ def _disorder_in_words(material: Material) -> Iterator[Paragraph]:
     orderly, rest = [], []
     for title in material.total:
         shares = material.comparison.loc[material.comparison["title"] == title, "out_of_order_percent"]
-        (orderly if not shares.fillna(0).any() else rest).append(title)
+        if shares.fillna(0).any():
+            rest.append(title)
+        elif shares.notna().all() and "unfinished" not in _outcomes(material, title):  # else there was more to come
+            orderly.append(title)
     for title in rest:
         if says := _from_to(material, title, "out_of_order_percent", " %", " of the rounds were out of order"):
             yield Paragraph(words("With ", material.title(title), " ", says, "."))
@@ -245,9 +250,15 @@ def _heading(material: Material, row: Any) -> Words | None:
 
 
 def _promises(row: Any, key: Sequence[str]) -> Words:
-    if not row.promised_broken:
+    if row.promised_broken:
+        return words(Mark("broken", False), " in ", number(row.promised_broken, *key, "promised_broken"))
+    if not row.promised:
+        return words("not judged")
+    if row.promised_held == row.promised:
         return words(Mark("kept", True))
-    return words(Mark("broken", False), " in ", number(row.promised_broken, *key, "promised_broken"))
+    held, promised = (number(getattr(row, name), *key, name) for name in ("promised_held", "promised"))
+    lack = number(row.promised - row.promised_held, *key, "promised_unknown")
+    return words(held, " of ", promised, " held, no evidence for ", lack)
 
 
 # Latency
@@ -747,7 +758,7 @@ def settings(material: Material) -> Section:
             Name(str(row.run)), material.title(row.title) if row.title else "", Setting(row.world),
             Setting(row.scenario),
             Setting(f"{row.peers} in {row.regions.replace(',', ', ')}"), Setting(workload), Setting(_network(row)),
-            Setting(row.chance), Name((row.commit or "unknown")[:12]), Mark(row.outcome, row.outcome == "held"),
+            Setting(row.chance), Name((row.commit or "unknown")[:12]), _outcome(row),
             Code(commands[str(row.run)]) if commands[str(row.run)] else "not written down",
         ]  # fmt: skip
         rows.append(Row(cells))
@@ -771,6 +782,12 @@ def settings(material: Material) -> Section:
         more = ", or what the table says of another one" if len(distinct) > MOST_TOLD else ""
         parts.append(Paragraph(words("To repeat a run: ", listed(told, ", " if more else " or "), more)))
     return Section("settings", "Settings and seeds", lead, [*parts, Table("runs", caption, columns, rows, folded=True)])
+
+
+def _outcome(row: Any) -> Mark | Words:
+    if row.outcome == "held" and row.promised_held < row.promised:
+        return words("no promise broken")
+    return Mark(row.outcome, row.outcome == "held")
 
 
 def _network(row: Any) -> str:

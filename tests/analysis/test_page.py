@@ -10,6 +10,7 @@ import pytest
 
 import analysis
 from analysis.__main__ import app
+from analysis.overview import overview
 from analysis.page import palette
 from analysis.page.material import Material
 from analysis.page.page import Page, page
@@ -69,6 +70,25 @@ def test_failures_and_broken_promises_come_first(runs, tmp_path):
     finally:
         plain.change(runs[1] / "verdict.json", properties=verdict["properties"])
         plain.change(runs[2] / "verdict.json", error=None)
+
+
+def test_what_there_is_no_evidence_for_is_not_said_to_be_kept(tmp_path):
+    (cut,) = plain.played(tmp_path / "cut", "lan", "lamport_all_ack", "deadlines.deadline_s=1", messages=50)
+    whole = plain.played(tmp_path / "whole", "lan", "lamport_all_ack", repeats=2, messages=50)
+    for folders, promises, outcome in (
+        ([cut.folder], "6 of 9 held, no evidence for 3", "unfinished"),
+        ([cut.folder, *(run.folder for run in whole)], "6 of 9 held, no evidence for 3", "unfinished"),
+        ([run.folder for run in whole], "kept", "held"),
+    ):
+        parts = parts_of(*folders, partial=True)
+        (row,) = parts["comparison"].parts[0].rows
+        kept = promises == "kept"
+        assert str(row.cells[2]) == promises and ('class="good"' in row.cells[2].__html__()) is kept
+        assert str(parts["settings"].parts[-1].rows[0].cells[9]) == outcome
+        said = [str(each.words) for each in parts["verdict"].parts]
+        assert any("no round of any run was out of order" in each for each in said) is kept
+        assert any("kept every promise" in each for each in said) is kept
+        assert f"  {promises}\n" in "".join(overview(analysis.load(*folders, partial=True)))
 
 
 def test_what_is_lacking_is_said_with_what_to_run(runs):

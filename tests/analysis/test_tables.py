@@ -34,6 +34,9 @@ def test_rounds_that_are_short_because_logs_are_missing_are_told_apart_from_diso
         return [Text.from_markup(cell).plain for cell in column.cells]
 
     assert shown() == ["0 of 6"]
+    found = {name: each | {"holds": None} for name, each in verdict["properties"].items() if name == "fifo"}
+    unknown = comparison([verdict | {"properties": verdict["properties"] | found}], [run.measures]).columns[3]
+    assert list(unknown.cells) == ["3 of 4 held; no evidence: fifo"]  # and not green
     cut = {"out_of_order_rounds": 4, "short_rounds": 4, "disordered_rounds": 0}
     assert shown(**cut, complete=False) == ["4 of 6 (4 cut short)"]
     assert shown(**cut, complete=True) == ["4 of 6"]
