@@ -172,7 +172,8 @@ def load_run(folder: Path | str, *, partial: bool = False) -> Run:
         for path, holds in ((folder / "verdict.json", VERDICT), (folder / "measures.json", ()))
     )
     if is_partial and not partial:
-        why = (verdict.get("error") or {}).get("sentence", "the run did not come to its end")
+        _, _, reason = (folder / PARTIAL).read_text(encoding="utf-8").partition(": ")
+        why = (verdict.get("error") or {}).get("sentence") or reason.strip() or "the run did not come to its end"
         problem = f"only a part of the run is here: {why}; --partial takes what there is of it"
         raise SettingsError(problem, file=str(folder))
     surveys = [_survey(folder, number) for number in range(len(settings.members))]

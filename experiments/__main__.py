@@ -33,7 +33,7 @@ from experiments.sweep.plan import json_schema as plan_schema
 from experiments.telling import check_report, tell
 from experiments.watched import play_watched
 from experiments.yaml_files import unknown
-from peer.core.errors import HELD, SettingsError
+from peer.core.errors import HELD, RunError, SettingsError
 from peer.drivers.program import say
 from peer.stacks import ORDERINGS, PLACES, WORKLOADS
 
@@ -142,6 +142,9 @@ def command_for(world: str) -> Callable[..., int]:
                 with opened(chosen.peers, key, shown.show) as open_world:
                     for run in shown.told(play_watched(runs, open_world, out, page)):
                         played.append(run)  # kept one by one: what was played before an interruption is told too
+        except RunError as error:
+            rest = f"; what there is of it is in {error.kept}" if error.kept else ""
+            raise RunError(error.phase, error.peers, f"{error}{rest}", kept=error.kept) from None
         finally:
             tell(played, as_json=as_json, report=report, also=also or ())
         return max((run.exit_code for run in played), default=HELD)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from comparison_server.face import say
+from experiments import faults
 from peer.core.errors import HELD, VIOLATED, SettingsError
 from peer.core.settings import RunSettings, from_json
 from peer.core.trace import plain, read_header, unplain
@@ -82,7 +83,8 @@ def replay_peer(run: Path, peer: int) -> tuple[int, Difference | None]:
     for step, time_s, turn, recorded in _steps(steps):
         if step != count:
             raise SettingsError(f"damaged: step {count} is missing", file=str(steps))
-        replayed = json.loads(json.dumps(plain(stack.handle(turn))))
+        with faults.told("replay"):
+            replayed = json.loads(json.dumps(plain(stack.handle(turn))))
         if replayed != recorded:
             return count, Difference(peer, step, time_s, *_first_difference(recorded, replayed))
         count += 1

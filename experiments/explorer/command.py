@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from experiments import faults
 from experiments.explorer.judging import PROPERTIES
 from experiments.explorer.minimise import minimise
 from experiments.explorer.network import NETWORKS
@@ -51,7 +52,8 @@ def explore(
     try:
         for name, variant in orderings(ordering, ORDERINGS):
             begin = time.perf_counter()
-            with _Shown(f"{name}{f':{variant}' if variant else ''}") as progress:
+            title = f"{name}:{variant}" if variant else name
+            with _Shown(title) as progress, faults.told("search"):
                 explored = search(
                     name, variant, link, peers, messages, max_states, check=properties, duplicates=duplicates,
                     progress=progress,

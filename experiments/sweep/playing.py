@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +12,7 @@ from comparison_server.service import Progress
 from experiments.local import in_local
 from experiments.play import Planned, World, in_simulator, play
 from peer.core.errors import LabError
+from peer.drivers.program import fault
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,4 @@ def _played(planned: Planned, world: World, place: Path | None) -> Result:
     except OSError as error:
         return Result({}, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:  # a fault of the program's own: the other runs are played all the same
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        return Result({}, f"{type(error).__name__} in {Path(at.filename).name}, line {at.lineno}: {error}")
+        return Result({}, fault(error))

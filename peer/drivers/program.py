@@ -8,12 +8,15 @@ import math
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, SettingsError
 
 ARCHIVE_DIGEST_BYTES = 16
+# What layers call: where a fault shows there, who called is told too.
+CALLED = (Path(__file__).resolve().parent.parent / "core", Path(os.__file__).resolve().parent)
 
 
 def loading() -> None:
@@ -36,6 +39,15 @@ def say(sentence: str, kind: str = "error") -> None:
 def announce(sentence: str) -> None:
     """Print a line at once."""
     _print_at_once(sentence, sys.stdout)
+
+
+def fault(error: Exception) -> str:
+    """What went wrong inside the program, in one sentence with its place, so that whoever wrote it finds it."""
+    places = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    told = [places[-1], *(place for place in reversed(places) if not any(map(place[0].is_relative_to, CALLED)))][:2]
+    where = ", called in ".join(dict.fromkeys(f"{file.name}, line {line}" for file, line in told))
+    what = " ".join(str(error).split())
+    return f"{type(error).__name__} in {where}" + (f": {what}" if what else "")
 
 
 def nobody_reads(stream: TextIO | None = None) -> None:

@@ -1,0 +1,45 @@
+"""Faults of the program's own, most often in an ordering that is being written: told in a sentence, and kept whole."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from comparison_server.run_folder import PARTIAL
+from peer.core.errors import LabError, RunError
+from peer.drivers.program import fault
+
+TRACEBACK = "fault.txt"  # in a run folder; fault-NAME.txt where it is that of a peer's process
+
+
+@contextmanager
+def told(phase: str) -> Iterator[None]:
+    """A fault becomes a RunError that says where it is."""
+    try:
+        yield
+    except (LabError, OSError):
+        raise
+    except Exception as error:
+        raise RunError(phase, [], fault(error)) from error
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """What ends a run before there is anything to be judged stays in its folder."""
+    try:
+        with told("play"):
+            yield
+    except RunError as error:
+        if error.__cause__ is not None:
+            text = "".join(traceback.format_exception(error.__cause__))
+            (folder / TRACEBACK).write_text(text, encoding="utf-8", errors="replace")
+        (folder / PARTIAL).write_text(f"This run has not come to its end: {error}\n", encoding="utf-8")
+        error.kept = str(folder)
+        raise
+
+
+def keep_of(name: str, said: str, folder: Path) -> None:
+    """What a peer's process said before it died."""
+    (folder / f"fault-{name}.txt").write_text(said, encoding="utf-8")
