@@ -457,7 +457,7 @@ def _planned(folder: Path) -> dict[str, Mapping[str, Any]]:
     """The runs of a sweep in order, by name, and what the plan says of each."""
     plan = _object(folder / PLAN)
     try:
-        return {str(row["run"]): row for row in plan["points"]}
+        return {str(row["run"]): {"commit": str(plan.get("commit") or ""), **row} for row in plan["points"]}
     except (KeyError, TypeError):
         raise SettingsError("is damaged: it does not tell its runs", file=str(folder / PLAN)) from None
 

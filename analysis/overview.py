@@ -32,6 +32,9 @@ def overview(frames: Frames) -> Iterator[str]:
     for (world, point), part in table.groupby(["world", "point"], sort=False):
         titles = ["ordering", "runs", *(title for title, _ in COLUMNS.values()), "promises"]
         yield f"{world}, {point}\n\n{in_columns(titles, map(_row, part.to_dict('records')))}\n"
+    if table.empty:
+        yield "No run was played to its end, so there is nothing to compare.\n"
+        return
     some = next((name for name in frames.names if (frames.path(name) / "scenario.json").is_file()), None)
     yield (
         "Medians over the runs, in brackets where they lie with about 95 % confidence; of fewer than"

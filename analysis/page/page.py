@@ -23,6 +23,7 @@ from analysis.page.parts import Interval, Name, Number, Section, listed, words
 from analysis.page.sections import sections
 
 HERE = Path(__file__).parent
+NOTHING_PLAYED = "No run that could be played"
 
 
 def page(frames: Frames) -> bytes:
@@ -50,8 +51,8 @@ def render(material: Material, parts: Sequence[Section]) -> str:
     """Sections as a page."""
     titles = list(map(material.title, material.titles))
     return _template().render(
-        title="Report: " + ", ".join(material.titles),
-        heading=words(listed(titles)) if titles else words("No run that could be played"),
+        title="Report: " + (", ".join(material.titles) or NOTHING_PLAYED),
+        heading=words(listed(titles)) if titles else words(NOTHING_PLAYED),
         under=_under(material),
         titles=titles,
         sections=parts,
@@ -62,8 +63,8 @@ def render(material: Material, parts: Sequence[Section]) -> str:
 
 
 def _under(material: Material) -> Any:
-    worlds = "the worlds " if len(material.worlds) > 1 else "the world "
-    where = words(" in ", worlds, listed(list(map(Name, material.worlds))))
+    worlds = [world for world in dict.fromkeys(material.runs["world"]) if world]
+    where = words(" in the world" + "s" * (len(worlds) > 1) + " ", listed(list(map(Name, worlds)))) if worlds else ""
     return words(runs_in_words(len(material.runs), "runs"), where, material.warm_up)
 
 

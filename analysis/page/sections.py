@@ -62,6 +62,8 @@ SAMPLES = 3  # windows of one run
 def verdict(material: Material) -> Section:
     """Who kept its promises, how disordered what was, and what a total order costs."""
     parts = [*_failures(material), *_broken(material), *_kept(material)]
+    if material.there.empty:
+        parts.append(Paragraph(words("No run was played to its end, so there is nothing to compare.")))
     parts += [*_disorder_in_words(material), *_price_in_words(material)]
     lead = words("What ", runs_in_words(len(material.runs), "runs"), " came to.")
     return Section("verdict", "Verdict", words(lead, *_about_intervals(material.comparison["repeats"])), parts)
@@ -551,10 +553,11 @@ def scaling(material: Material) -> Section:
         may_differ = ["peers", "places", "scenario"]
         parts += _trend(material, name, heading, material.comparison, "peers", "peers", {measure: unit}, may_differ)
     if not parts:
-        lacks = words(
-            "All runs have equally many peers: ", Code("python -m experiments sweep demo"),
-            " plays several numbers of them.",
-        )  # fmt: skip
+        several = material.there["peers"].nunique() > 1
+        why = "No two runs differ in how many peers they have alone: "
+        if not several:
+            why = "All runs that were played have equally many peers: "
+        lacks = words(why, Code("python -m experiments sweep demo"), " plays several numbers of them.")
         return Section("scaling", "Scaling", lead, lacks=lacks)
     return Section("scaling", "Scaling", lead, parts)
 
@@ -806,5 +809,6 @@ SECTIONS: Sequence[Callable[[Material], Section]] = (
 
 
 def sections(material: Material) -> list[Section]:
-    """The page, from top to bottom."""
-    return [section(material) for section in SECTIONS]
+    """The page, from top to bottom; where no run was played, only why, and what was set."""
+    shown = (verdict, settings) if material.there.empty else SECTIONS
+    return [section(material) for section in shown]

@@ -361,7 +361,7 @@ def sweep_of(folder, runs, failed=None):
     failed = failed or {}
     names = [*(run.name for run in runs), *failed]
     plan = [{"run": name, "title": "fifo", "ordering": "fifo", "peers": 3, "loss": 0.25} for name in names]
-    (folder / "plan.json").write_text(json.dumps({"points": plan}))
+    (folder / "plan.json").write_text(json.dumps({"points": plan, "commit": "c0ffee"}))
     (folder / "failed.json").write_text(json.dumps(failed))
     return folder
 
@@ -464,7 +464,7 @@ def test_failed_runs_of_a_sweep_have_a_row_and_a_reason(lossy, tmp_path):
         lab = analysis.load(folder)
         last = lab.runs.iloc[-1]
         about = (last["run"], last["outcome"], last["error"], last["loss"])
-        assert about == ("gone", "failed", "the disk was full", 0.25)
+        assert about == ("gone", "failed", "the disk was full", 0.25) and last["commit"] == "c0ffee"
         assert last["rounds"] is pd.NA and set(lab.deliveries["run"]) == {lossy["fifo"].name}
         for name in FRAMES:
             check_documented(name, lab.frame(name))

@@ -61,3 +61,5 @@ def test_who_did_not_come_to_an_end_is_named(folders, tmp_path):
     (tmp_path / "failed.json").write_text(json.dumps({"a": "2 peers do not start"}))
     text = text_of(tmp_path)
     assert "  a: 2 peers do not start\n" in text and "One run at length" not in text
+    assert text.endswith("\n\nNo run was played to its end, so there is nothing to compare.\n")
+    assert "Medians" not in text and "interval" not in text

@@ -100,6 +100,30 @@ def test_what_is_lacking_is_said_with_what_to_run(runs):
     assert not {name for name, section in parts_of(*runs).items() if section.lacks} & {"disorder", "cost", "bound"}
 
 
+def test_where_no_run_was_played_that_is_said_and_nothing_else(tmp_path):
+    points = [
+        {"run": f"{peers}p", "title": "fifo", "ordering": "fifo", "world": "sim", "peers": peers} for peers in (2, 3)
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"points": points, "commit": "c0ffee"}))
+    (tmp_path / "failed.json").write_text(json.dumps({"2p": "nobody answers", "3p": "nobody answers"}))
+    (tmp_path / "runs").mkdir()
+    made = parts_of(tmp_path)
+    assert list(made) == ["verdict", "settings"]
+    assert [str(part.words) for part in made["verdict"].parts] == [
+        "2 runs could not be played: 2p (nobody answers), 3p (nobody answers).",
+        "No run was played to its end, so there is nothing to compare.",
+    ]
+    text = plain_text(page(analysis.load(tmp_path)))
+    assert "No run that could be played2 runs in the world sim\n" in text and text.count("c0ffee") == 2
+    assert "unknown" not in text and "Report: No run that could be played" in text
+
+
+def test_numbers_of_peers_that_do_not_differ_alone_are_not_said_to_be_equal(runs, tmp_path):
+    (more,) = plain.played(tmp_path, "wan-3-sites", "unordered", messages=7, peers=4)
+    assert str(parts_of(runs[0], more.folder)["scaling"].lacks).startswith("No two runs differ in how many peers")
+    assert str(parts_of(runs[0])["scaling"].lacks).startswith("All runs that were played have equally many peers")
+
+
 def test_the_same_runs_give_the_same_page_and_it_is_small(runs):
     first, again = (page(analysis.load(*runs)) for _ in range(2))
     assert first == again and len(first) < 4_000_000
