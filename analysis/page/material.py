@@ -181,9 +181,8 @@ def labels(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 
 
 PLACES = ("place", "regions", "every place")  # the shortest that tells places apart is told
-WORDS_OF = {  # what labels are made of, and the columns that each part tells of
+WORDS_OF = {  # what labels are made of, the longest last, and the columns that each part tells of
     "world": ["world"],
-    "place": ["planet", "regions", "places"],
     "peers": ["peers"],
     "workload": ["workload"],
     "messages": ["messages"],
@@ -193,6 +192,7 @@ WORDS_OF = {  # what labels are made of, and the columns that each part tells of
     "duplicate": ["duplicate"],
     "reorder": ["reorder"],
     "jitter": ["jitter_ms"],
+    "place": ["planet", "regions", "places"],
 }
 
 

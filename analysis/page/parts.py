@@ -51,8 +51,8 @@ class Interval:
     def __html__(self) -> str:
         if self.low is None or self.high is None or str(self.low) == str(self.middle) == str(self.high):
             return self.middle.__html__()
-        between = f"{self.low.__html__()} to {self.high.__html__()}"
-        return f'<span class="interval">{self.middle.__html__()} <small>({between})</small></span>'
+        low, high = f"<span>({self.low.__html__()}</span>", f"<span>to {self.high.__html__()})</span>"
+        return f'<span class="interval">{self.middle.__html__()} <small>{low} {high}</small></span>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ def report(tmp_path_factory):
     for options in ({}, {"loss": 0.1}, {"planet": "lan"}, {"peers": 4}):
         out = tmp_path_factory.mktemp("runs")
         settings = {"messages": 10, "peers": 3, "loss": 0.0} | options
-        folders += [run.folder for run in plain.played(out, "wan-3-sites", ORDERINGS, **settings)]
+        repeats = 5 if "loss" in options else 1  # of so many there are intervals
+        folders += [run.folder for run in plain.played(out, "wan-3-sites", ORDERINGS, repeats=repeats, **settings)]
     for run in plain.played(tmp_path_factory.mktemp("local"), "wan-3-sites", ORDERINGS, messages=10, peers=3, seed=5):
         plain.change(run.folder / "scenario.json", world="local")
         folders.append(run.folder)
@@ -184,6 +185,23 @@ def test_a_phone_never_scrolls_sideways(opened, scheme):
     for chart in page.locator(".drawn svg.marks").all():
         box = chart.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= NARROW["width"]
+
+
+@pytest.mark.parametrize("width", [1180, 1600])
+def test_the_comparison_fits_from_the_width_of_a_small_laptop_on(opened, width):
+    table = opened(viewport={"width": width, "height": 800}).locator("#table-comparison .scrolls")
+    assert table.locator("td .interval small").count() > 10
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_headings_of_groups_are_read_whole_on_a_phone(opened):
+    table = opened(viewport=NARROW).locator("#table-comparison .scrolls")
+    assert table.evaluate("box => box.scrollWidth > box.clientWidth")
+    across, headings = table.bounding_box(), table.locator("tr.group th > span").all()
+    assert len(headings) > 3
+    for heading in headings:
+        box = heading.bounding_box()
+        assert box["x"] >= across["x"] and box["x"] + box["width"] <= across["x"] + across["width"]
 
 
 def test_on_paper_there_is_no_menu_and_nothing_is_dark(opened):
