@@ -148,6 +148,8 @@ def _logs(run: Run) -> str:
     """Which logs are not what was multicast, each message once."""
     logs = measures.logs(run)
     wrong = logs[logs[["missing", "repeated", "unexpected"]].any(axis=1)]
+    if wrong.empty and not logs["delivered"].any():
+        return "No log holds a message.\n"
     if wrong.empty:
         return f"Every log holds each of the {logs['delivered'].max()} messages once.\n"
     return f"Logs that do not hold each message once\n\n{in_columns(list(wrong), wrong.values.tolist())}"

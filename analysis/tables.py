@@ -65,7 +65,7 @@ def _promised(verdict: Mapping[str, Any]) -> str:
         return f"[red]VIOLATED: {', '.join(broken)}[/]"
     held, unknown = _names(verdict, promised=True, holds=True), _names(verdict, promised=True, holds=None)
     if unknown:
-        return f"{len(held)} of {len(held) + len(unknown)} held; no evidence: {', '.join(unknown)}"
+        return f"{len(held)} of {len(held) + len(unknown)} held; no evidence: {', '.join(unknown) if held else 'all'}"
     return f"[green]all {len(held)} held[/]"
 
 

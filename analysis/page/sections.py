@@ -114,7 +114,7 @@ def _broken(material: Material) -> Iterator[Paragraph]:
 def _kept(material: Material) -> Iterator[Paragraph]:
     """Who kept all of its promises, as far as there is evidence of every one."""
     there = material.there
-    sure = there["promised_held"].eq(there["promised"]).fillna(False) & there["outcome"].eq("held")
+    sure = there["outcome"].eq("held") & _all_held(there)
     held = [title for title in material.titles if sure[there["title"] == title].all()]
     if held:
         told = [
@@ -124,6 +124,11 @@ def _kept(material: Material) -> Iterator[Paragraph]:
         runs = int(there["title"].isin(held).sum())
         last = words(" kept every promise in ", runs_in_words(runs, "runs", "of", *held), ".")
         yield Paragraph(words(listed(told), last), "good")
+
+
+def _all_held(there: pd.DataFrame) -> pd.Series:
+    """In which runs every promise held."""
+    return there["promised_held"].eq(there["promised"]).fillna(False)
 
 
 def _outcomes(material: Material, title: str) -> set[str]:
@@ -606,7 +611,8 @@ def violations(material: Material) -> Section:
     ]
     parts: list[Any] = [Diagrams("Violations", kinds)] if kinds else []
     if not kinds:
-        parts.append(Paragraph(words("No property was violated, promised or not, in any run."), "good"))
+        kind = "good" if _all_held(material.there).all() else ""
+        parts.append(Paragraph(words("No property was violated, promised or not, in any run."), kind))
     if windows:
         parts.append(Diagrams("An even sample", windows))
     return Section("violations", "Violations", lead, parts)
@@ -662,8 +668,11 @@ def _witness(material: Material, album: Album, place: int, title: str, name: str
 
 
 def _windows(material: Material, album: Album, place: int, title: str) -> Iterator[Drawn]:
-    """Short windows of the first run of an ordering, evenly spread."""
-    run = str(material.there.loc[material.there["title"] == title, "run"].iloc[0])
+    """Short windows of the first run of an ordering in which anything happened, evenly spread."""
+    runs = material.there.query("title == @title and delivered + multicast > 0")
+    if runs.empty:
+        return
+    run = str(runs["run"].iloc[0])
     for at, window in enumerate(diagram.samples(material.frames.one(run), SAMPLES)):
         from_s, to_s = (f"{time_s:.3f}" for time_s in (window.from_s, window.to_s))
         svg = album.picture(lambda window=window: window, f"{title}, from {from_s} s on")

@@ -133,6 +133,7 @@ def test_the_last_word_is_told_before_the_page_goes():
         board.end(judge(evidence(a="+a1 a1", b="a1"), {"fifo"}), "", "runs/here")
     assert listener.ended()
     assert listener.heard["runs"]["over"] and listener.heard["runs"]["runs"][0]["state"] == "held"
+    assert listener.heard["runs"]["runs"][0]["unknown"] == 1, "one delivery says nothing of order"
     assert listener.heard["present"]["progress"]["phase"] == "done"
     with pytest.raises(ConnectionRefusedError):
         asked(port)

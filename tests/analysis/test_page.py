@@ -75,7 +75,10 @@ def test_failures_and_broken_promises_come_first(runs, tmp_path):
 def test_what_there_is_no_evidence_for_is_not_said_to_be_kept(tmp_path):
     (cut,) = plain.played(tmp_path / "cut", "lan", "lamport_all_ack", "deadlines.deadline_s=1", messages=50)
     whole = plain.played(tmp_path / "whole", "lan", "lamport_all_ack", repeats=2, messages=50)
+    (silent,) = plain.played(tmp_path / "silent", "lan", "lamport_all_ack", messages=0)
+    assert silent.exit_code == 0
     for folders, promises, outcome in (
+        ([silent.folder], "0 of 9 held, no evidence for 9", "no promise broken"),
         ([cut.folder], "6 of 9 held, no evidence for 3", "unfinished"),
         ([cut.folder, *(run.folder for run in whole)], "6 of 9 held, no evidence for 3", "unfinished"),
         ([run.folder for run in whole], "kept", "held"),
@@ -85,6 +88,7 @@ def test_what_there_is_no_evidence_for_is_not_said_to_be_kept(tmp_path):
         kept = promises == "kept"
         assert str(row.cells[2]) == promises and ('class="good"' in row.cells[2].__html__()) is kept
         assert str(parts["settings"].parts[-1].rows[0].cells[9]) == outcome
+        assert (parts["violations"].parts[0].kind == "good") is kept
         said = [str(each.words) for each in parts["verdict"].parts]
         assert any("no round of any run was out of order" in each for each in said) is kept
         assert any("kept every promise" in each for each in said) is kept

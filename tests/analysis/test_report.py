@@ -275,6 +275,7 @@ def test_a_run_in_which_nothing_was_multicast(tmp_path):
     (run,) = plain.played(tmp_path, "lan", "fifo", messages=0)
     text = text_of(run.folder)
     assert "No latencies are known" in text and "0 rounds, 0 out of order" in text
+    assert "\nNo log holds a message.\n" in text and "no evidence: all " in text and "  holds  " not in text
 
 
 def test_what_befell_a_run_and_its_datagrams(copied):

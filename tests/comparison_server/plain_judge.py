@@ -39,6 +39,12 @@ class PlainJudge:
         for sender, number in self.known:
             self.least[sender] = min(number, self.least.get(sender, number))
 
+    def violations(self, name):
+        """Those of a property; where there are none and too little was delivered for any, there is no evidence."""
+        least = 2 if name in ("fifo", "causal", "total", "uniform_total", "prefix") else 1
+        found = getattr(self, name)()
+        return None if not found and all(len(log) < least for log in self.first) else found
+
     def owes(self, p, message):
         return self.case.self_delivery or message[0] != p
 
