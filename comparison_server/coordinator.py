@@ -372,7 +372,9 @@ class Coordinator:
     def _timeout(self, late: bool) -> RunError:
         names = self.waiting_for()
         what = f"the {self.phase} did not end in time" if late else f"the deadline passed in phase {self.phase}"
-        return RunError(self.phase, names, f"{what}: " + "; ".join(self._lacking(self.members[name]) for name in names))
+        heard = "" if self.phase == HANDSHAKE else "; when last heard"  # by now there may be more
+        lacking = "; ".join(self._lacking(self.members[name]) for name in names)
+        return RunError(self.phase, names, f"{what}{heard}: {lacking}")
 
     def _unfinished(self, member: Member) -> str:
         """What a session leaves undone that is lost in the present phase."""
@@ -381,10 +383,11 @@ class Coordinator:
         if self.phase == HANDSHAKE:
             return "before everybody had reached everybody"
         delivered = member.counts.delivered if member.counts else 0
-        return f"with {delivered} of {len(self.members) * self.settings.workload.messages} messages delivered"
+        return f"with {delivered:,} of {self._to_come():,} messages delivered"
 
-    def _asked(self) -> int:
-        return sum(member.counts.asked for member in self.members.values() if member.counts)
+    def _to_come(self) -> int:
+        """How many messages each is to deliver in all."""
+        return len(self.members) * self.settings.workload.messages
 
     def _lacking(self, member: Member) -> str:
         counts = member.counts
@@ -395,7 +398,8 @@ class Coordinator:
         held = ", ".join(f"{amount} {what}" for what, amount in counts.held.items())
         waits = ", ".join(name for name in counts.waits_for if name != member.name)
         return (
-            f"{member.name} delivered {counts.delivered} of {self._asked()}"
+            f"{member.name} delivered {counts.delivered:,} of {self._to_come():,}"
+            + (" to come" if self.phase == SEND else "")
             + (f" ({held})" if held else "")
             + (f" and waits for {waits}" if waits else "")
         )

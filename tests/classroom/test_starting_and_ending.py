@@ -139,5 +139,5 @@ def test_a_queue_that_cannot_be_emptied_is_told_as_an_error(losing):
     run = play(run_settings("lamport_all_ack", "explicit", peers=3, messages=5))
     error = run.coordinator.error
     assert error.phase == DRAIN and "p2" in error.peers and not run.coordinator.complete
-    assert str(error).startswith("the drain did not end in time: ")
+    assert str(error).startswith("the drain did not end in time; when last heard: ")
     assert re.search(r"p2 delivered \d+ of 15 \(.*\d+ in the queue.*\) and waits for .*p1", str(error))

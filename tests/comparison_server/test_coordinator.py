@@ -184,7 +184,7 @@ def test_the_sending_ends_in_time_and_says_who_has_not_sent_all():
     led.counts("p2", asked=5, delivered=44)
     led.wait(DEADLINES.send_s + 1)
     assert led.error.phase == SEND and led.error.peers == ["p2"]
-    assert str(led.error) == "the send did not end in time: p2 delivered 44 of 45"
+    assert str(led.error) == "the send did not end in time; when last heard: p2 delivered 44 of 60 to come"
 
 
 def test_without_a_limit_of_its_own_the_sending_may_last_until_the_deadline():
@@ -206,7 +206,7 @@ def test_the_draining_ends_when_nothing_has_moved_for_long_and_says_what_is_held
     led.counts("p0", "p2", asked=20, delivered=60, ended=True, drained=True)
     led.wait(DEADLINES.drain_s + 1)
     assert led.phase == UPLOAD and led.error.phase == DRAIN and led.error.peers == ["p1"]
-    assert str(led.error) == "the drain did not end in time: p1 delivered 35 of 60 (25 unstable)"
+    assert str(led.error) == "the drain did not end in time; when last heard: p1 delivered 35 of 60 (25 unstable)"
     assert not led.coordinator.complete
 
 
