@@ -22,7 +22,7 @@ from experiments.written import Deadlines, Fault, Network, Scenario, check
 from experiments.yaml_files import find, parse, read, shown, standard_names, unknown
 from peer.core.errors import SettingsError
 from peer.core.settings import LayerSettings, StackSettings
-from peer.stacks import WORKLOADS
+from peer.stacks import WORKLOADS, check_orderings
 
 __all__ = [
     "Deadlines", "Fault", "Network", "Scenario", "World",
@@ -113,6 +113,7 @@ def orderings(text: str, table: Mapping[str, Any], *, several: bool = True) -> l
 
     `several`: whether more than one may be asked for.
     """
+    check_orderings()
     chosen: list[tuple[str, str | None]] = []
     if not several and asks_for_several(text):
         problem = f"expected one ordering, found {shown(text)}; known are {', '.join(table)}"
@@ -148,6 +149,7 @@ def check_names(scenario: Scenario, tables: Mapping[str, Mapping[str, Any]], fil
         if name is not None and name not in table:
             path = "workload.kind" if kind == "workload" else f"stack.{kind}"
             raise SettingsError(unknown(kind, name, table), path=path, file=file)
+    check_orderings()
     known = tables.get("ordering", {})
     for name, options in scenario.ordering_options.items() if known else ():
         path = f"ordering_options.{name}"

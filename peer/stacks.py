@@ -1,18 +1,21 @@
 """The tables of all layers, and how a stack is built from settings.
 
 To add a protocol: one file in its folder and one line here. Conformance tests, the
-explorer, benchmarks and reports read these tables.
+explorer, benchmarks and reports read these tables. What they rely on is checked first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 
 from peer.connection.ready_ack import ReadyAck
 from peer.core.errors import SettingsError
+from peer.core.guarantees import GIVEN, PROMISED
 from peer.core.layer import Layer
 from peer.core.names import PeerId
+from peer.core.requests import MulticastBlock
 from peer.core.settings import LayerSettings, RunSettings
 from peer.core.shapes import fits, hints_of, shown
 from peer.core.stack import Stack
@@ -71,6 +74,7 @@ def build_stack(run: RunSettings, me: PeerId) -> Stack:
 
 def build_layers(run: RunSettings, me: PeerId) -> list[Layer]:
     """Fresh layers from bottom to top; SettingsError if one needs what none below gives."""
+    check_orderings()
     if run.stack.hop_link is not None:  # asked for and silently left out, it would be a wrong experiment
         raise SettingsError("no overlay of this lab takes a hop link yet", path="stack.hop_link")
     layers = []
@@ -97,8 +101,16 @@ def promised(run: RunSettings) -> frozenset[str]:
     return promises
 
 
+def check_orderings() -> None:
+    """SettingsError if a class in the table of orderings does not keep to what everybody who reads it relies on."""
+    for name, cls in ORDERINGS.items():
+        if problem := _problem_of_entry(name, cls):
+            raise SettingsError(problem, file="peer/stacks.py", path=f"ORDERINGS[{name!r}]")
+
+
 def variant_class(name: str, variant: str | None) -> type[Layer]:
     """The class of an ordering's variant, by default of its first."""
+    check_orderings()
     ordering = _known(ORDERINGS, "ordering", name)
     wanted = variant or ordering.variants[0]
     if wanted not in ordering.variants:
@@ -107,6 +119,43 @@ def variant_class(name: str, variant: str | None) -> type[Layer]:
             path="ordering_options.variant",
         )
     return ordering.variant(wanted) if hasattr(ordering, "variant") else ordering
+
+
+@cache
+def _problem_of_entry(name: str, cls: type[Layer]) -> str:
+    """What is wrong with a class in the table of orderings, in one sentence; empty if nothing is."""
+    if not (isinstance(cls, type) and issubclass(cls, Layer) and is_dataclass(cls)):
+        return f"{getattr(cls, '__name__', cls)} has to be a class made from Layer, and a dataclass(slots=True)"
+    if cls.name != name:
+        return f"{cls.__name__} is called {cls.name!r}; its `name` has to be that of its entry, {name!r}"
+    variants = getattr(cls, "variants", None)
+    if not (variants and isinstance(variants, tuple) and all(isinstance(each, str) for each in variants)):
+        return f'{cls.__name__} has to name its variants in a tuple; where there is but one: variants = ("plain",)'
+    if len(variants) > 1 and not hasattr(cls, "variant"):
+        return f"{cls.__name__} has several variants, and needs a static method `variant` that gives their classes"
+    classes = map(cls.variant, variants) if hasattr(cls, "variant") else [cls]
+    return next(filter(None, map(_problem_of_class, classes)), "")
+
+
+def _problem_of_class(cls: type[Layer]) -> str:
+    """The same of the class of a variant."""
+    promises, promises_if = getattr(cls, "promises", None), getattr(cls, "promises_if", None)
+    if not isinstance(promises, frozenset):
+        return f"{cls.__name__} has to say what it promises: promises = frozenset({{VALIDITY, INTEGRITY}}), and more"
+    if not isinstance(promises_if, dict):
+        return f"{cls.__name__} has to say what it promises where a link gives more; if nothing: promises_if = {{}}"
+    if strange := sorted(promises.union(*promises_if.values()) - PROMISED):
+        return f"{cls.__name__} promises {strange[0]!r}, which is no property; known are {', '.join(sorted(PROMISED))}"
+    if strange := sorted(cls.needs.union(promises_if) - GIVEN):
+        return f"{cls.__name__} needs {strange[0]!r}, which nothing gives; known are {', '.join(sorted(GIVEN))}"
+    if not isinstance(cls.packets, tuple):
+        return f"{cls.__name__} has to name the packets that it eats in a tuple, as in packets = (Block,)"
+    if not isinstance(cls.requests, tuple) or MulticastBlock not in cls.requests:
+        return f"{cls.__name__} has to take what the application multicasts: requests = (MulticastBlock,)"
+    lacking = [each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING]
+    if lacking and getattr(cls.make, "__func__", None) in (None, Layer.make.__func__):
+        return f"{cls.__name__} has to have a class method `make` that gives {', '.join(lacking)}, which has no default"
+    return ""
 
 
 def _make(cls: type[Layer], entry: LayerSettings, run: RunSettings, me: PeerId, path: str) -> Layer:

@@ -14,6 +14,8 @@ PAIRS = "ready pairs"  # both ends know that the other listens
 REACH = "reach"  # a datagram can be carried to every member
 VIEW = "a view"  # the members are known
 
+GIVEN = frozenset({RELIABLE, FIFO_LINKS, ONCE, LARGE, ADDRESSES, PAIRS, REACH, VIEW})  # all that may be needed
+
 # What an ordering may promise; the names of the judged properties.
 VALIDITY = "validity"
 INTEGRITY = "integrity"
@@ -25,3 +27,7 @@ TOTAL = "total"
 UNIFORM_TOTAL = "uniform_total"
 PREFIX = "prefix"
 SAME_VIEW = "same_view"
+
+PROMISED = frozenset(  # all that may be promised
+    {VALIDITY, INTEGRITY, AGREEMENT, UNIFORM_AGREEMENT, FIFO, CAUSAL, TOTAL, UNIFORM_TOTAL, PREFIX, SAME_VIEW}
+)

@@ -1,14 +1,18 @@
 """The tables of layers, and stacks that are built from settings or refused in one sentence."""
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import pytest
 
+from comparison_server.properties import PROPERTIES
+from experiments.scenario import orderings
+from peer import stacks
 from peer.core import guarantees
 from peer.core.errors import SettingsError
 from peer.core.layer import Layer
 from peer.core.settings import LayerSettings
 from peer.core.wire import packet_classes
+from peer.ordering.fifo import Fifo
 from peer.stacks import ORDERINGS, PLACES, WORKLOADS, build_layers, build_stack, promised, variant_class
 from tests.runs import NAMED, ORDERINGS_AND_VARIANTS, run_settings
 
@@ -16,7 +20,7 @@ TABLES = [*PLACES.values(), WORKLOADS]
 ENTRIES = [(name, cls) for table in TABLES for name, cls in table.items()]
 VARIANTS = [variant_class(name, variant) for name, variant in ORDERINGS_AND_VARIANTS]
 CLASSES = [*{cls: None for _, cls in ENTRIES}, *VARIANTS]
-WORDS = {value for name, value in vars(guarantees).items() if name.isupper()}
+WORDS = guarantees.GIVEN | guarantees.PROMISED
 
 
 @pytest.mark.parametrize("name, cls", ENTRIES, ids=lambda value: value if isinstance(value, str) else "")
@@ -46,6 +50,59 @@ def test_every_ordering_says_what_it_promises(cls):
     assert all(need in WORDS and more <= WORDS for need, more in cls.promises_if.items())
     if guarantees.TOTAL in cls.promises:
         assert {guarantees.PREFIX, guarantees.AGREEMENT} <= cls.promises
+
+
+def test_every_word_is_known_and_every_promise_is_judged():
+    assert WORDS == {value for name, value in vars(guarantees).items() if name.isupper() and isinstance(value, str)}
+    assert guarantees.PROMISED == set(PROPERTIES)
+
+
+@dataclass(slots=True)
+class Homeless(Layer):
+    """An ordering whose author forgot who makes it."""
+
+    name = "fifo"
+    variants = ("plain",)
+    promises, promises_if = Fifo.promises, {}
+    packets, requests = Fifo.packets, Fifo.requests
+
+    members: int
+
+
+def slip(**attributes):
+    """The ordering `fifo` with something else in its class."""
+    return type("Slip", (Fifo,), {"__slots__": (), **attributes})
+
+
+@pytest.mark.parametrize(
+    "cls, said",
+    [
+        (slip(name="fifoo"), "Slip is called 'fifoo'; its `name` has to be that of its entry, 'fifo'"),
+        (slip(variants=None), "Slip has to name its variants in a tuple"),
+        (slip(variants="plain"), "Slip has to name its variants in a tuple"),
+        (slip(variants=("one", "two")), "Slip has several variants, and needs a static method `variant`"),
+        (slip(promises={}), "Slip has to say what it promises: promises = frozenset"),
+        (slip(promises=frozenset({"totally"})), "Slip promises 'totally', which is no property; known are agreement, "),
+        (slip(promises_if={"reliable links": frozenset({"best"})}), "Slip promises 'best', which is no property"),
+        (slip(promises_if=None), "Slip has to say what it promises where a link gives more"),
+        (slip(needs=frozenset({"luck"})), "Slip needs 'luck', which nothing gives; known are "),
+        (slip(packets=Fifo.packets[0]), "Slip has to name the packets that it eats in a tuple"),
+        (slip(requests=()), "Slip has to take what the application multicasts: requests = (MulticastBlock,)"),
+        (Homeless, "Homeless has to have a class method `make` that gives members, which has no default"),
+        (object, "object has to be a class made from Layer, and a dataclass(slots=True)"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else value.__name__,
+)
+def test_a_slip_in_the_table_of_orderings_is_told_before_anything_starts(monkeypatch, cls, said):
+    monkeypatch.setitem(stacks.ORDERINGS, "fifo", cls)
+    for look in (
+        lambda: orderings("all:variants", ORDERINGS),
+        lambda: build_layers(run_settings("unordered"), 0),
+        lambda: variant_class("fifo", None),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            look()
+        assert str(caught.value).startswith(f"peer/stacks.py, ORDERINGS['fifo']: {said}")
 
 
 # -- what is built
