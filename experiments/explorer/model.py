@@ -47,8 +47,17 @@ class Model:
     @property
     def promised(self) -> frozenset[str]:
         """What the ordering promises over this network."""
-        layer = self.layer or variant_class(self.ordering, self.variant)
+        layer = self._class
         return layer.promises.union(*(more for need, more in layer.promises_if.items() if need in self.network.gives))
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """What the ordering needs for its promises and this network does not give."""
+        return tuple(sorted(self._class.needs - self.network.gives, reverse=True))
+
+    @property
+    def _class(self) -> type[Layer]:
+        return self.layer or variant_class(self.ordering, self.variant)
 
     def bounds(self, timers: bool = False) -> str:
         """What is searched, in words; `timers` says whether there are any."""

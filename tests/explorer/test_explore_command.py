@@ -8,6 +8,7 @@ from comparison_server import face
 from experiments.__main__ import app
 from experiments.explorer import command
 from experiments.explorer.witness import load
+from peer.ordering.unordered import Unordered
 
 
 @pytest.fixture
@@ -28,11 +29,18 @@ def test_nothing_to_be_found(explore, tmp_path):
 
 def test_a_broken_promise(explore, tmp_path):
     code, said, _ = explore("--ordering", "lamport_all_ack", "--link", "datagrams", "--peers", "2", "--messages", "2")
-    assert code == 1 and "integrity, which is promised, is broken" in said
+    unmet = "over reliable links and fifo links only (here: datagrams)"
+    assert code == 1 and f"integrity, which is promised {unmet}, is broken" in said
     (kept,) = tmp_path.iterdir()
     assert str(kept) in said and load(kept).violation.sentence in said
     for line in load(kept).conversation():
         assert line in said
+
+
+def test_a_promise_that_is_broken_where_all_that_it_needs_is_given(explore, monkeypatch):
+    monkeypatch.setattr(Unordered, "promises", Unordered.promises | {"total"})
+    code, said, _ = explore("--ordering", "unordered", "--peers", "2", "--check", "total")
+    assert code == 1 and "total, which is promised, is broken" in said
 
 
 def test_what_was_not_promised_may_be_broken(explore):
@@ -53,6 +61,7 @@ def test_one_json_object(explore, tmp_path):
     runs = json.loads(said)["runs"]
     assert code == 1 and [run["ordering"] for run in runs] == ["unordered", "lamport_all_ack"]
     assert runs[0]["exhausted"] and runs[0]["violation"] is None and runs[0]["states"] > 0
+    assert [run["unmet"] for run in runs] == [[], ["fifo links"]]
     assert runs[1]["violation"]["promised"] is True and runs[1]["violation"]["property"] in runs[1]["checked"]
     assert load(tmp_path / runs[1]["violation"]["file"]).violation.property == runs[1]["violation"]["property"]
 
