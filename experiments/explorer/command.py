@@ -19,7 +19,7 @@ from experiments.explorer.search import MAX_STATES, Explored, Progress
 from experiments.explorer.search import explore as search
 from experiments.explorer.witness import Witness
 from experiments.scenario import orderings
-from peer.core.errors import HELD, VIOLATED
+from peer.core.errors import HELD, UNFINISHED, VIOLATED
 from peer.stacks import ORDERINGS
 
 SILENT_S = 1.0  # a search shorter than this shows no progress
@@ -47,7 +47,7 @@ def explore(
     Example: python -m experiments explore --ordering lamport_all_ack --link datagrams --peers 2 --messages 2
 
     Exit codes: 0 nothing that is promised is broken; 1 something is, be it over a link that gives less than the
-    ordering needs, as in the example.
+    ordering needs, as in the example; 3 nothing was found, but not everything was looked at.
     """
     properties = None if check is None else [name.strip() for name in check.split(",")]
     done: list[dict[str, Any]] = []
@@ -67,8 +67,10 @@ def explore(
             done.append(as_dict(explored, witness, file))
             if witness is not None and witness.violation.property in explored.model.promised:
                 code = VIOLATED
+            if witness is None and not explored.exhausted:
+                code = code or UNFINISHED
             if not as_json:
-                print("\n".join(_told(explored, witness, file, seconds)))
+                print("\n".join(_told(explored, witness, file, seconds, max_states)))
     finally:  # what was found before an interruption is told too
         if as_json:
             print(json.dumps({"runs": done}, ensure_ascii=False))
@@ -98,13 +100,14 @@ def as_dict(explored: Explored, witness: Witness | None, file: Path | None) -> d
     }
 
 
-def _told(explored: Explored, witness: Witness | None, file: Path | None, seconds: float) -> list[str]:
+def _told(explored: Explored, witness: Witness | None, file: Path | None, seconds: float, most: int) -> list[str]:
     model = explored.model
     name = model.ordering + (f":{model.variant}" if model.variant else "")
     size = f"{explored.states:,} states, {explored.transitions:,} turns, {seconds:.1f} s"
     lines = [f"{name}: {explored.bounds}"]
     if witness is None:
-        found = "nothing was found" if explored.exhausted else f"nothing was found so far, {explored.stopped}"
+        hint = "raise --max-states" if explored.states > most else "take fewer --peers or --messages"
+        found = "nothing was found" if explored.exhausted else f"nothing was found so far, {explored.stopped}; {hint}"
         end = "exhausted, " if explored.exhausted else ""
         return [*lines, f"  {end}{found}: {', '.join(explored.checked) or 'nothing was asked'} ({size})"]
     promised = "promised" if witness.violation.property in model.promised else "not promised"

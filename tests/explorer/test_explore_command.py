@@ -6,7 +6,7 @@ import pytest
 
 from comparison_server import face
 from experiments.__main__ import app
-from experiments.explorer import command
+from experiments.explorer import command, state
 from experiments.explorer.witness import load
 from peer.ordering.unordered import Unordered
 
@@ -50,9 +50,22 @@ def test_what_was_not_promised_may_be_broken(explore):
 
 
 def test_bounds_are_said(explore):
-    _, said, _ = explore("--ordering", "fifo", "--peers", "2", "--duplicates", "2", "--max-states", "5")
+    code, said, _ = explore("--ordering", "fifo", "--peers", "2", "--duplicates", "2", "--max-states", "5")
     assert "2 peers, each multicasts 1 message at any moment, over datagrams in any order" in said
-    assert "2 duplicates at each peer" in said and "nothing was found so far, more than 5 states" in said
+    assert code == 3 and "2 duplicates at each peer" in said
+    assert "nothing was found so far, more than 5 states; raise --max-states: " in said
+
+
+def test_a_search_that_gave_up_does_not_hide_a_broken_promise(explore):
+    both = ("--ordering", "lamport_all_ack,unordered", "--link", "reliable", "--peers", "2", "--messages", "2")
+    code, said, _ = explore(*both, "--max-states", "50")
+    assert code == 1 and "is broken" in said and "more than 50 states" in said
+
+
+def test_a_search_for_which_a_peer_can_do_too_much(explore, monkeypatch):
+    monkeypatch.setattr(state, "MOST_SITUATIONS", 5)
+    code, said, _ = explore("--ordering", "fifo", "--peers", "2")
+    assert code == 3 and "; take fewer --peers or --messages: " in said
 
 
 def test_one_json_object(explore, tmp_path):
