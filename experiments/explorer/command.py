@@ -20,6 +20,7 @@ from experiments.explorer.search import explore as search
 from experiments.explorer.witness import Witness
 from experiments.scenario import orderings
 from peer.core.errors import HELD, UNFINISHED, VIOLATED
+from peer.drivers.program import say
 from peer.stacks import ORDERINGS
 
 SILENT_S = 1.0  # a search shorter than this shows no progress
@@ -63,14 +64,20 @@ def explore(
                 )  # fmt: skip
                 witness = minimise(explored) if explored.violation else None
             seconds = time.perf_counter() - begin
-            file = witness.save(out) if witness else None
-            done.append(as_dict(explored, witness, file))
+            done.append(as_dict(explored, witness, None))
             if witness is not None and witness.violation.property in explored.model.promised:
                 code = VIOLATED
             if witness is None and not explored.exhausted:
                 code = code or UNFINISHED
             if not as_json:
-                print("\n".join(_told(explored, witness, file, seconds, max_states)))
+                print("\n".join(_told(explored, witness, seconds, max_states)), flush=True)
+            if witness is not None:
+                if (file := _kept(witness, out)) is None:
+                    code = code or UNFINISHED
+                else:
+                    done[-1] = as_dict(explored, witness, file)
+                    if not as_json:
+                        print(f"  kept in {file}")
     finally:  # what was found before an interruption is told too
         if as_json:
             print(json.dumps({"runs": done}, ensure_ascii=False))
@@ -80,6 +87,7 @@ def explore(
 def as_dict(explored: Explored, witness: Witness | None, file: Path | None) -> dict[str, Any]:
     """What a search found, as JSON can hold it."""
     model = explored.model
+    promised = witness is not None and witness.violation.property in model.promised
     return {
         "ordering": model.ordering,
         "variant": model.variant,
@@ -96,26 +104,35 @@ def as_dict(explored: Explored, witness: Witness | None, file: Path | None) -> d
         "depth": explored.depth,
         "violation": None
         if witness is None
-        else {"promised": witness.violation.property in model.promised, "file": str(file), **witness.as_dict()},
+        else {"promised": promised, "file": file and str(file), **witness.as_dict()},
     }
 
 
-def _told(explored: Explored, witness: Witness | None, file: Path | None, seconds: float, most: int) -> list[str]:
+def _told(explored: Explored, witness: Witness | None, seconds: float, most: int) -> list[str]:
     model = explored.model
     name = model.ordering + (f":{model.variant}" if model.variant else "")
     size = f"{explored.states:,} states, {explored.transitions:,} turns, {seconds:.1f} s"
     lines = [f"{name}: {explored.bounds}"]
     if witness is None:
         hint = "raise --max-states" if explored.states > most else "take fewer --peers or --messages"
-        found = "nothing was found" if explored.exhausted else f"nothing was found so far, {explored.stopped}; {hint}"
-        end = "exhausted, " if explored.exhausted else ""
-        return [*lines, f"  {end}{found}: {', '.join(explored.checked) or 'nothing was asked'} ({size})"]
+        end = "exhausted, nothing was found"
+        if not explored.exhausted:
+            end = f"nothing was found so far, {explored.stopped}; {hint}"
+        return [*lines, f"  {end}: {', '.join(explored.checked) or 'nothing was asked'} ({size})"]
     promised = "promised" if witness.violation.property in model.promised else "not promised"
     if model.unmet and promised == "promised":
         promised += f" over {' and '.join(model.unmet)} only (here: {model.network.name})"
     lines.append(f"  {witness.violation.property}, which is {promised}, is broken ({size}):")
-    lines += [f"  {number:3}  {line}" for number, line in enumerate(witness.conversation(), 1)]
-    return [*lines, f"  kept in {file}"]
+    return lines + [f"  {number:3}  {line}" for number, line in enumerate(witness.conversation(), 1)]
+
+
+def _kept(witness: Witness, out: Path) -> Path | None:
+    """Where a counterexample is kept now; None, and the reason is told, if it cannot be."""
+    try:
+        return witness.save(out)
+    except OSError as error:
+        say(f"the counterexample is not kept: {error.filename or out}: {error.strerror}")
+        return None
 
 
 class _Shown:

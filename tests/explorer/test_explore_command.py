@@ -49,6 +49,19 @@ def test_what_was_not_promised_may_be_broken(explore):
     assert "So p0 delivered a before b, but p1 delivered b before a: total does not hold." in said
 
 
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_what_cannot_be_kept_is_told_all_the_same(explore, tmp_path, as_json):
+    (tmp_path / "file").touch()
+    both = ("--ordering", "unordered,lamport_all_ack", "--link", "reliable", "--peers", "2", "--messages", "2")
+    arguments = ("--check", "total,fifo", "--out", str(tmp_path / "file" / "below"), *as_json)
+    code, said, complaints = explore(*both, *arguments)
+    assert code == 1 and "does not hold" in said and complaints.count("the counterexample is not kept: ") == 2
+    if as_json:
+        assert [run["violation"]["file"] for run in json.loads(said)["runs"]] == [None, None]
+    code, said, _ = explore("--ordering", "unordered", "--peers", "2", *arguments)
+    assert code == 3 and "does not hold" in said, "nothing that was promised"
+
+
 def test_bounds_are_said(explore):
     code, said, _ = explore("--ordering", "fifo", "--peers", "2", "--duplicates", "2", "--max-states", "5")
     assert "2 peers, each multicasts 1 message at any moment, over datagrams in any order" in said
