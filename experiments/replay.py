@@ -1,7 +1,8 @@
 """Replay: the recorded events of a run go into fresh stacks, and their effects are compared with the recorded ones.
 
 A run recorded at level `everything` holds all that ever went into each stack, so a
-failure that was seen anywhere can be run again here, step by step.
+failure that was seen anywhere can be run again here, step by step. A counterexample that
+the search kept holds its steps as well, and is played with fresh stacks too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import typer
 
 from comparison_server.face import say
 from experiments import faults
+from experiments.explorer import witness
+from experiments.explorer.minimise import played
 from peer.core.errors import HELD, VIOLATED, SettingsError
 from peer.core.settings import RunSettings, from_json
 from peer.core.trace import plain, read_header, unplain
@@ -40,13 +43,21 @@ class Difference:
 
 
 def replay(
-    run: Annotated[Path, typer.Argument(help="a run folder, recorded with --trace everything")],
+    run: Annotated[
+        Path, typer.Argument(help="a run folder, recorded with --trace everything, or a counterexample of explore")
+    ],
     peer: Annotated[int | None, typer.Option("--peer", help="only this peer")] = None,
 ) -> int:
     """Feed the recorded events to fresh stacks and compare what they do: 0 the same, 1 something else.
 
+    A counterexample is told again, step by step; it is no longer one (1) where the ordering has been mended.
+
     Example: python -m experiments replay runs/demo-local-lamport_all_ack-7
     """
+    if run.is_file():
+        if peer is not None:
+            raise SettingsError("a counterexample is replayed with all its peers", path="--peer")
+        return replay_counterexample(run)
     peers = recorded_peers(run) if peer is None else [peer]
     code = HELD
     for each in peers:
@@ -59,10 +70,24 @@ def replay(
     return code
 
 
+def replay_counterexample(file: Path) -> int:
+    """What happens in it, as the search told it, and whether it still breaks what it broke."""
+    kept = witness.load(file)
+    model, name = kept.model, kept.violation.property
+    print(f"{model.ordering}{f':{model.variant}' if model.variant else ''}: {model.bounds()}")
+    with faults.told("replay"):
+        again = played(model, name, kept.steps)
+    if again is None:
+        say(f"{file}: the steps can no longer be taken, or do not break {name} any more; explore searches anew")
+        return VIOLATED
+    print("\n".join(f"  {number:3}  {line}" for number, line in enumerate(again.conversation(), 1)))
+    return HELD
+
+
 def recorded_peers(run: Path) -> list[int]:
     """Whose steps the folder holds."""
     if not run.is_dir():
-        raise SettingsError("there is no such folder", file=str(run))
+        raise SettingsError("there is no such folder, and no such file", file=str(run))
     peers = sorted(int(path.stem.removeprefix("steps-")) for path in run.glob("steps-*.jsonl"))
     if not peers:
         raise SettingsError("no recorded steps; play it again with --trace everything", file=str(run))

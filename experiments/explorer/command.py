@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -77,7 +78,7 @@ def explore(
                 else:
                     done[-1] = as_dict(explored, witness, file)
                     if not as_json:
-                        print(f"  kept in {file}")
+                        print(f"  kept in {file}; played again by: python -m experiments replay {quote(str(file))}")
     finally:  # what was found before an interruption is told too
         if as_json:
             print(json.dumps({"runs": done}, ensure_ascii=False))

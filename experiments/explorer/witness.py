@@ -128,7 +128,8 @@ def load(path: Path, layer: type[Layer] | None = None) -> Witness:
         steps = tuple(_step_from_dict(step) for step in kept["steps"])
         return Witness(model, Violation(kept["property"], kept["sentence"]), steps)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SettingsError(f"is no counterexample of this lab: {error!r}", file=str(path)) from None
+        problem = f"is no counterexample of this lab: {type(error).__name__}, {error}"
+        raise SettingsError(problem, file=str(path)) from None
 
 
 class Stage:

@@ -32,7 +32,7 @@ def test_a_broken_promise(explore, tmp_path):
     unmet = "over reliable links and fifo links only (here: datagrams)"
     assert code == 1 and f"integrity, which is promised {unmet}, is broken" in said
     (kept,) = tmp_path.iterdir()
-    assert str(kept) in said and load(kept).violation.sentence in said
+    assert f"python -m experiments replay {kept}" in said and load(kept).violation.sentence in said
     for line in load(kept).conversation():
         assert line in said
 
