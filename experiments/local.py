@@ -26,7 +26,7 @@ from time import monotonic, time
 from typing import Any
 
 from comparison_server.service import Interrupts, Outcome, Progress, Service
-from experiments import faults
+from experiments import bugs
 from experiments.following import follow_parent
 from experiments.play import Ended, Planned, World, ended, header_of
 from experiments.room import check_room
@@ -62,7 +62,7 @@ class Child:
         return f"{self.name} {how}" + (f": {lines[-1].removeprefix('error: ')}" if lines and code > 0 else "")
 
     def words(self) -> str:
-        """All that it said, its traceback if it died of a fault."""
+        """All that it said, its traceback if it died of a bug."""
         return self.said.read_text(errors="replace")
 
 
@@ -166,11 +166,11 @@ class LocalCluster:
 
         return self.service.run(settings, agreement, header, folder, look)
 
-    def keep_faults(self, folder: Path) -> None:
+    def keep_bugs(self, folder: Path) -> None:
         """What those said who ended by themselves, and not in order, is kept in this folder."""
         for child in self._peers:
             if (child.process.poll() or 0) > 0:
-                faults.keep_of(child.name, child.words(), folder)
+                bugs.keep_of(child.name, child.words(), folder)
 
     def wait_for_peers(
         self, count: int, timeout_s: float, on_wait: Callable[[list[str], int], None] | None = None
@@ -299,7 +299,7 @@ def in_local(peers: int, key: Path | None = None, show: Callable[[Progress], Non
             cluster.replace_dead()
             settings = planned.settings
             outcome = cluster.run(settings, "agreement" in promised(settings), header_of(planned), folder, show)
-            cluster.keep_faults(folder)
+            cluster.keep_bugs(folder)
             return ended(outcome)
 
         yield world

@@ -23,7 +23,7 @@ from comparison_server.evidence import EvidenceError
 from comparison_server.run_folder import PARTIAL, load_run
 from comparison_server.service import Interrupted, Outcome
 from comparison_server.verdict import Verdict, judge, without_an_end
-from experiments import faults
+from experiments import bugs
 from experiments.run_folder import commit, fresh_folder, mark_complete, run_folder_name, write_scenario
 from experiments.scenario import Scenario, as_written, from_written, resolve, seed_text
 from experiments.simulator.world import simulate
@@ -132,7 +132,7 @@ def play(runs: Iterable[Planned], world: World, out: Path) -> Iterator[Played]:
         usual_name = run_folder_name(planned.scenario, planned.settings, planned.world, planned.repeat)
         folder = fresh_folder(out, planned.name or usual_name)
         clock = "own" if planned.world == "cloud" else "shared"  # the other worlds are on one machine
-        with in_use(folder), _room_asked_for(planned, folder), faults.kept(folder):
+        with in_use(folder), _room_asked_for(planned, folder), bugs.kept(folder):
             write_scenario(folder, planned.scenario, planned.settings, planned.world, clock, planned.repeat or 0)
             try:
                 how = world(planned, folder)

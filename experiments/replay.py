@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from comparison_server.face import say
-from experiments import faults
+from experiments import bugs
 from experiments.explorer import witness
 from experiments.explorer.minimise import played
 from peer.core.errors import HELD, VIOLATED, SettingsError
@@ -75,7 +75,7 @@ def replay_counterexample(file: Path) -> int:
     kept = witness.load(file)
     model, name = kept.model, kept.violation.property
     print(f"{model.ordering}{f':{model.variant}' if model.variant else ''}: {model.bounds()}")
-    with faults.told("replay"):
+    with bugs.told("replay"):
         again = played(model, name, kept.steps)
     if again is None:
         say(f"{file}: the steps can no longer be taken, or do not break {name} any more; explore searches anew")
@@ -108,7 +108,7 @@ def replay_peer(run: Path, peer: int) -> tuple[int, Difference | None]:
     for step, time_s, turn, recorded in _steps(steps):
         if step != count:
             raise SettingsError(f"damaged: step {count} is missing", file=str(steps))
-        with faults.told("replay"):
+        with bugs.told("replay"):
             replayed = json.loads(json.dumps(plain(stack.handle(turn))))
         if replayed != recorded:
             return count, Difference(peer, step, time_s, *_first_difference(recorded, replayed))

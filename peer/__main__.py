@@ -17,7 +17,7 @@ from pathlib import Path
 
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, UNFINISHED, LabError, SettingsError
 from peer.drivers.control import parse_endpoint, read_key
-from peer.drivers.program import Options, PidFile, fault, loaded, name_of, say, seconds
+from peer.drivers.program import Options, PidFile, bug, loaded, name_of, say, seconds
 from peer.drivers.udp import Application, UdpPeer
 
 MANAGER_PORT, SERVER_PORT = 5680, 5678
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None, application: Application | None = N
         return error.exit_code
     except Exception as error:  # a fault of the program's own, such as one in a layer
         traceback.print_exc()
-        say(fault(error))
+        say(bug(error))
         return UNFINISHED
     return peer.exit_code
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from experiments import faults
+from experiments import bugs
 from experiments.explorer.judging import PROPERTIES
 from experiments.explorer.minimise import minimise
 from experiments.explorer.network import NETWORKS
@@ -58,7 +58,7 @@ def explore(
         for name, variant in orderings(ordering, ORDERINGS):
             begin = time.perf_counter()
             title = f"{name}:{variant}" if variant else name
-            with _Shown(title) as progress, faults.told("search"):
+            with _Shown(title) as progress, bugs.told("search"):
                 explored = search(
                     name, variant, link, peers, messages, max_states, check=properties, duplicates=duplicates,
                     progress=progress,

@@ -12,7 +12,7 @@ from comparison_server.service import Progress
 from experiments.local import in_local
 from experiments.play import Planned, World, in_simulator, play
 from peer.core.errors import LabError
-from peer.drivers.program import fault
+from peer.drivers.program import bug
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ def _played(planned: Planned, world: World, place: Path | None) -> Result:
     except OSError as error:
         return Result({}, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:  # a fault of the program's own: the other runs are played all the same
-        return Result({}, fault(error))
+        return Result({}, bug(error))

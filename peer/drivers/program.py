@@ -15,7 +15,7 @@ from typing import NoReturn, TextIO
 from peer.core.errors import BAD_SETTINGS, INTERRUPTED, SettingsError
 
 ARCHIVE_DIGEST_BYTES = 16
-# What layers call: where a fault shows there, who called is told too.
+# What layers call: where a bug shows there, who called is told too.
 CALLED = (Path(__file__).resolve().parent.parent / "core", Path(os.__file__).resolve().parent)
 
 
@@ -41,7 +41,7 @@ def announce(sentence: str) -> None:
     _print_at_once(sentence, sys.stdout)
 
 
-def fault(error: Exception) -> str:
+def bug(error: Exception) -> str:
     """What went wrong inside the program, in one sentence with its place, so that whoever wrote it finds it."""
     places = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     told = [places[-1], *(place for place in reversed(places) if not any(map(place[0].is_relative_to, CALLED)))][:2]

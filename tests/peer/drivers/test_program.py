@@ -6,7 +6,7 @@ import re
 import pytest
 
 from peer.core.clocks import LamportClock
-from peer.drivers.program import fault
+from peer.drivers.program import bug
 
 
 def at_home():
@@ -29,7 +29,7 @@ def in_the_library():
         (in_the_library, r"JSONDecodeError in decoder\.py, line \d+, called in test_program\.py, line 21: .*"),
     ],
 )
-def test_where_a_fault_is(slip, told):
+def test_where_a_bug_is(slip, told):
     with pytest.raises(Exception) as caught:
         slip()
-    assert re.fullmatch(told, fault(caught.value))
+    assert re.fullmatch(told, bug(caught.value))

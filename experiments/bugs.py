@@ -9,20 +9,20 @@ from pathlib import Path
 
 from comparison_server.run_folder import PARTIAL
 from peer.core.errors import LabError, RunError
-from peer.drivers.program import fault
+from peer.drivers.program import bug
 
-TRACEBACK = "fault.txt"  # in a run folder; fault-NAME.txt where it is that of a peer's process
+TRACEBACK = "bug.txt"  # in a run folder; bug-NAME.txt where it is that of a peer's process
 
 
 @contextmanager
 def told(phase: str) -> Iterator[None]:
-    """A fault becomes a RunError that says where it is."""
+    """A bug becomes a RunError that says where it is."""
     try:
         yield
     except (LabError, OSError):
         raise
     except Exception as error:
-        raise RunError(phase, [], fault(error)) from error
+        raise RunError(phase, [], bug(error)) from error
 
 
 @contextmanager
@@ -42,4 +42,4 @@ def kept(folder: Path) -> Iterator[None]:
 
 def keep_of(name: str, said: str, folder: Path) -> None:
     """What a peer's process said before it died."""
-    (folder / f"fault-{name}.txt").write_text(said, encoding="utf-8")
+    (folder / f"bug-{name}.txt").write_text(said, encoding="utf-8")
