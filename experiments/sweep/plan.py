@@ -36,7 +36,7 @@ from experiments.validation import adapter, validated
 from experiments.yaml_files import find, in_one_line, read, shown, standard_names
 from peer.core.errors import SettingsError
 from peer.core.settings import to_json
-from peer.stacks import ORDERINGS, PLACES, WORKLOADS, promised
+from peer.stacks import ORDERINGS, PLACES, WORKLOADS, check_orderings, promised
 
 PLANS = Path(__file__).parent.parent / "plans"
 MOST_RUNS = 100_000
@@ -123,6 +123,7 @@ def plan_names() -> list[str]:
 
 def load_plan(name: str | Path) -> Loaded:
     """A standard plan by its name, or the one in a YAML file; what cannot be played is refused."""
+    check_orderings()  # else the plan would be blamed
     path = find("plan", str(name), PLANS)
     file = str(path)
     plan = _checked({"name": path.stem, **read(path)}, file)

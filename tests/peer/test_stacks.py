@@ -6,6 +6,7 @@ import pytest
 
 from comparison_server.properties import PROPERTIES
 from experiments.scenario import orderings
+from experiments.sweep.plan import load_plan
 from peer import stacks
 from peer.core import guarantees
 from peer.core.errors import SettingsError
@@ -99,6 +100,7 @@ def test_a_slip_in_the_table_of_orderings_is_told_before_anything_starts(monkeyp
         lambda: orderings("all:variants", ORDERINGS),
         lambda: build_layers(run_settings("unordered"), 0),
         lambda: variant_class("fifo", None),
+        lambda: load_plan("first"),
     ):
         with pytest.raises(SettingsError) as caught:
             look()
