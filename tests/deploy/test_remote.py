@@ -833,13 +833,13 @@ def test_a_fetch_that_is_given_up_does_not_disturb_what_comes_after(sshd, connec
         time.sleep(0.01)
 
 
-def test_a_disk_of_this_side_that_is_full(sshd, connect, log):
+def test_a_disk_of_this_side_that_is_full(sshd, connect, log, tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full")
     remote = connect(sshd)
     error = refused(lambda: remote.fetch(str(log), Path("/dev/full")))
     assert error.kind == "this side" and str(error).endswith("No space left on device; make room there")
-    nowhere = refused(lambda: remote.fetch(str(log), Path("/nonexistent/here")))
+    nowhere = refused(lambda: remote.fetch(str(log), tmp_path / "none" / "here"))
     assert nowhere.kind == "this side" and str(nowhere).endswith("on this side: No such file or directory")
 
 
