@@ -44,6 +44,11 @@ class Contact:
         """Whether messages can be sent now."""
         return self.connection is not None
 
+    @property
+    def broken(self) -> bool:
+        """Whether the connection broke while something was sent; there is nothing to wait for, but much for `serve`."""
+        return self.connection is not None and bool(self.connection.closed)
+
     def send(self, message: Any, tail: bytes = b"") -> None:
         """Send, if connected; what cannot be sent now is said again after the next connect, by `on_open`."""
         if self.connection is not None:

@@ -141,6 +141,9 @@ class UdpPeer:
 
     def _wait(self) -> None:
         now = monotonic()
+        if self.manager.broken or self.server.broken:
+            self._serve_contacts(now)
+            return
         due = min(self.counts_due, self.heartbeat_due)
         for when in (self.manager.next_due(), self.server.next_due()):
             if when is not None and when < due:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import socket
+import struct
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from peer.core.commands import Close, Prepare, Release, Sealed
 from peer.core.effects import CancelTimer, SetTimer, Transmit
 from peer.core.events import Answered, TimerFired
 from peer.core.trace import read_header
+from peer.drivers.control import Connection
 from peer.drivers.lateness import Lateness
 from peer.drivers.udp import UdpPeer
 from tests.runs import run_settings
@@ -76,6 +78,33 @@ def test_a_run_over_real_sockets(tmp_path):
     assert [len(log) for log in logs] == [each.files["trace"][0] for each in sealed]
     header, _ = read_header(tmp_path / "p0" / "p0-trace.bin")
     assert (header["peer"], header["run"]) == (0, RUN)
+
+
+def test_a_connection_that_breaks_while_something_is_sent_is_dialled_again(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = UdpPeer("p0", KEY, bind=("127.0.0.1", 0), server=listener.getsockname(), logs=tmp_path)
+        contact, deadline = peer.server, time.monotonic() + 10
+
+        def serve_until(reached) -> None:
+            while not reached():
+                assert time.monotonic() < deadline, contact.trouble
+                peer._wait()
+
+        serve_until(lambda: contact.open)
+        there = Connection(listener.accept()[0], KEY, accepted=True)
+        there.write()
+        serve_until(lambda: list(there.read()))  # its greeting was heard, and answered
+        there.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()  # as if its process was killed: the connection is reset
+        while not contact.broken:
+            contact.send({"words": "x" * 100_000})
+        assert contact.writers(), "not all of it was sent"
+        peer._wait()
+        assert not contact.open and contact.trouble
+        serve_until(lambda: contact.open)
+        peer.network.close()
+        peer.manager.close()
+        peer.server.close()
 
 
 def test_noise_is_counted_and_changes_nothing(tmp_path):
