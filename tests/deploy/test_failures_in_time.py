@@ -284,7 +284,7 @@ def test_ssh_cut_for_longer_than_the_lab_waits(bench):
     (run,) = runs_of(said)
     sentence = run["error"]["sentence"]
     assert run["error"]["peers"] == ["h1"] and run["error"]["phase"] == "send"
-    pattern = r"h1 has had no connection for 6 s, in phase send, with \d+ of 3000 messages delivered"
+    pattern = r"h1 has had no connection for 6 s, in phase send, with [\d,]+ of 3,000 messages delivered"
     assert re.match(pattern, sentence), sentence
     assert run["properties"]["total"]["holds"] and run["rounds"] > 0, "what the others delivered was judged"
     folder = operator.home / run["folder"]
@@ -556,7 +556,7 @@ def test_a_peer_that_is_killed_is_named_and_the_others_logs_are_kept(bench):
     assert said.code == 3 and monotonic() - began < SOON_S
     (run,) = runs_of(said)
     assert run["error"]["peers"] == ["h1"] and run["error"]["phase"] == "send"
-    assert re.match(r"h1 has ended.*, in phase send, with \d+ of 3000 messages", run["error"]["sentence"])
+    assert re.match(r"h1 has ended.*, in phase send, with [\d,]+ of 3,000 messages", run["error"]["sentence"])
     assert run["properties"]["total"]["holds"] and run["rounds"] > 0
     folder = operator.home / run["folder"]
     assert {path.name for path in folder.glob("trace-*.bin")} == {"trace-0.bin", "trace-2.bin"} and is_partial(folder)

@@ -429,7 +429,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_run(bench):
     error, run = verdict["error"], Run(bench.home / verdict["folder"], verdict)
     assert error["peers"] == ["c"], error
     assert re.fullmatch(
-        r"c cannot write its logs: No space left on device, in phase \w+, with \d+ of 60000 messages delivered",
+        r"c cannot write its logs: No space left on device, in phase \w+, with [\d,]+ of 60,000 messages delivered",
         error["sentence"],
     )
     a, b, c = load_run(run.folder).logs
