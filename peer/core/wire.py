@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -24,6 +25,8 @@ U16 = Annotated[int, "H"]
 U32 = Annotated[int, "I"]
 U64 = Annotated[int, "Q"]
 F64 = Annotated[float, "d"]
+
+Decoder = Callable[[Any, int, int, int], "Packet"]  # data, from where to where, how deep in other packets
 
 DEEPEST = 4  # how many packets may lie one inside the other
 
@@ -47,7 +50,7 @@ class Codec:
     """How one packet class becomes bytes and back."""
 
     def __init__(self, cls: type[Packet], kind: int) -> None:
-        self.cls, self.kind, self.checks = cls, kind, hasattr(cls, "check")
+        self.cls, self.kind = cls, kind
         hints = get_type_hints(cls, include_extras=True)
         layout, numbers, lists = "", [], []
         self.tail, self.tail_class, self.tail_is_packet = None, bytes, False
@@ -84,7 +87,7 @@ class Codec:
         else:
             self.get_numbers = attrgetter(*numbers) if numbers else lambda packet: ()
         self.get_tail = attrgetter(self.tail) if self.tail else None
-        self.size = self._sizer()
+        self.size, self.decode = self._sizer(), self._decoder()
 
     def encode_own(self, packet: Packet) -> bytes:
         """Everything but the tail."""
@@ -93,7 +96,7 @@ class Codec:
         parts, lengths = [], []
         for get, code in self.get_lists:
             value = get(packet)
-            raw = value.encode() if code == "s" else struct.pack(f"<{len(value)}{code}", *value)
+            raw = value.encode() if code == "s" else _array(len(value), code).pack(*value)
             parts.append(raw)
             lengths.append(len(raw) if code == "s" else len(value))
         return self.head.pack(self.kind, *self.get_numbers(packet), *lengths) + b"".join(parts)
@@ -124,46 +127,63 @@ class Codec:
 
         return size
 
-    def decode(self, data: Any, at: int, end: int, depth: int) -> Packet:
-        """The packet that the bytes from `at` to `end` are."""
-        tail = at + self.head_bytes
-        if tail > end:
-            raise WireError("cut", self.cls.__name__)
-        _, *values = self.head.unpack_from(data, at)
-        if self.lists:
-            tail = self._decode_lists(data, tail, end, values)
-        if self.tail is None:
-            if tail != end:
-                raise WireError("overlong", self.cls.__name__)
-        elif self.tail_is_packet:
-            body = _decode(data, tail, end, depth + 1)
-            if not isinstance(body, self.tail_class):
-                raise WireError("body", f"{type(body).__name__} in {self.cls.__name__}")
-            values.append(body)
-        else:
-            values.append(bytes(data[tail:end]))
-        packet = self.cls(*values)
-        if self.checks:
-            packet.check()
-        return packet
+    def _decoder(self) -> Decoder:
+        """What makes the packet that the bytes from `at` to `end` are."""
+        cls, head, lists, check = self.cls, self.head_bytes, self.lists, hasattr(self.cls, "check")
+        numbers = struct.Struct(self.head.format.replace("B", "x", 1)).unpack_from  # all but the kind
+        tail_of = self._decode_packet if self.tail_is_packet else _decode_bytes if self.tail is not None else None
 
-    def _decode_lists(self, data: Any, at: int, end: int, values: list[Any]) -> int:
-        """Put what the lists and texts hold in the place of their lengths; where they end."""
-        lengths = values[-len(self.lists) :]
-        del values[-len(self.lists) :]
+        def decode(data: Any, at: int, end: int, depth: int) -> Packet:
+            tail = at + head
+            if tail > end:
+                raise WireError("cut", cls.__name__)
+            values = numbers(data, at)
+            if lists:
+                values, tail = self._decode_lists(data, tail, end, values)
+            if tail_of is not None:
+                packet = cls(*values, tail_of(data, tail, end, depth))
+            elif tail == end:
+                packet = cls(*values)
+            else:
+                raise WireError("overlong", cls.__name__)
+            if check:
+                packet.check()
+            return packet
+
+        return decode
+
+    def _decode_packet(self, data: Any, at: int, end: int, depth: int) -> Packet:
+        body = _decode(data, at, end, depth + 1)
+        if not isinstance(body, self.tail_class):
+            raise WireError("body", f"{type(body).__name__} in {self.cls.__name__}")
+        return body
+
+    def _decode_lists(self, data: Any, at: int, end: int, numbers: tuple) -> tuple[list[Any], int]:
+        """The numbers, with what the lists and texts hold in the place of their lengths; where they end."""
+        lengths = numbers[-len(self.lists) :]
+        values = [*numbers[: -len(self.lists)]]
         for (_, code), width, length in zip(self.lists, self.item_bytes, lengths):
             stop = at + length * width
             if stop > end:
                 raise WireError("cut", self.cls.__name__)
             if code != "s":
-                values.append(struct.unpack_from(f"<{length}{code}", data, at))
+                values.append(_array(length, code).unpack_from(data, at))
             else:
                 try:
                     values.append(str(data[at:stop], "utf-8"))
                 except UnicodeDecodeError:
                     raise WireError("text", self.cls.__name__) from None
             at = stop
-        return at
+        return values, at
+
+
+def _decode_bytes(data: Any, at: int, end: int, depth: int) -> bytes:
+    return bytes(data[at:end])
+
+
+@lru_cache(1024)
+def _array(length: int, code: str) -> struct.Struct:
+    return struct.Struct(f"<{length}{code}")
 
 
 _CODECS: dict[type, Codec] = {}

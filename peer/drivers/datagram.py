@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from hmac import compare_digest
 from typing import Any
 
@@ -23,18 +23,18 @@ from peer.core.errors import WireError
 from peer.core.names import PeerId
 from peer.core.wire import codec_of, codec_of_kind, decode, encode
 
-VERSION = 1
+VERSION = 2
 TAG_BYTES = 16
 LARGEST = 65_507
-SMALL_BYTES = (
-    512  # packets of up to so many bytes in all are tagged as they are: that costs less than a digest of a body
-)
+SMALL_BYTES = 512  # a body of up to so many bytes is tagged as it is: that costs less than a digest of it
 
 # version, key id, run, sender, incarnation, counter, stamp (ns), echo (ns, 0: none), held (us)
 HEADER = struct.Struct("<BIQQQQQQI")
 _LENGTH, _NAME = struct.Struct("<I"), struct.Struct("<Q")
 OVERHEAD_BYTES = HEADER.size + TAG_BYTES
 ENTRY_BYTES = _LENGTH.size
+
+Entry = tuple[bytes, bytes, bytes]  # a packet with its length, without a large body; that body; its digest
 
 
 @dataclass(slots=True)
@@ -70,82 +70,79 @@ class Envelope:
         begun.update(_NAME.pack(short_hash(name)))
         return begun
 
-    def entry(self, packet: Any, bodies: dict[int, tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes]:
-        """A packet's bytes before its body, the body, and what of it is tagged; `bodies` remembers by identity."""
+    def entry(self, packet: Any, bodies: dict[int, tuple[bytes, bytes]]) -> Entry:
+        """A packet as it travels; `bodies` remembers what bodies that go to several targets are, by identity."""
         codec = codec_of(packet)
         if not codec.tail_is_packet:
-            return encode(packet), b"", b""
+            own = encode(packet)
+            return _LENGTH.pack(len(own)) + own, b"", b""
         body = codec.get_tail(packet)
         known = bodies.get(id(body))
         if known is None:
             raw = encode(body)
-            known = bodies[id(body)] = (raw, _digest(self._keyed, raw))
-        return codec.encode_own(packet), known[0], known[1]
+            known = bodies[id(body)] = (raw, _digest_of(raw) if len(raw) > SMALL_BYTES else b"")
+        own, (raw, digest) = codec.encode_own(packet), known
+        length = _LENGTH.pack(len(own) + len(raw))
+        return (length + own, raw, digest) if digest else (length + own + raw, b"", b"")
 
-    def seal(self, addressed: Any, header: tuple, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
+    def seal(self, addressed: Any, header: tuple, entries: Sequence[Entry]) -> bytes:
         """The datagram, for whom `addressed` was made."""
         head = HEADER.pack(VERSION, self.key_id, *header)
-        pack = _LENGTH.pack
-        sent, tagged, size = [head, b""], [head], 0
-        for own, body, stands in entries:
-            length = pack(len(own) + len(body))
-            sent += (length, own, body)
-            tagged += (length, own, stands)
-            size += ENTRY_BYTES + len(own) + len(body)
-        sent[1] = _digest(addressed, b"".join(tagged if size > SMALL_BYTES else sent))
+        sent, tagged = [head, b""], [head]
+        for front, body, digest in entries:
+            sent.append(front)
+            tagged.append(front)
+            if body:
+                sent.append(body)
+                tagged.append(digest)
+        sent[1] = _tag(addressed, b"".join(tagged))
         return b"".join(sent)
 
     def open(self, data: memoryview) -> Opened:
         """What these bytes say; WireError unless they are whole and authentic."""
-        size = len(data)
+        raw = bytes(data)
+        size = len(raw)
         if size < OVERHEAD_BYTES:
             raise WireError("short")
-        version, key_id, run, sender, incarnation, counter, stamp_ns, echo_ns, held_us = HEADER.unpack_from(data)
+        version, key_id, *header = HEADER.unpack_from(raw)
         if version != VERSION:
             raise WireError("version", str(version))
         if key_id != self.key_id:
             raise WireError("key")
-        data = data if size > SMALL_BYTES else bytes(data)
-        entries = self._entries(data, size)
-        tag = _digest(self._for_me, self._tagged(data, size, entries))
-        if not compare_digest(tag, bytes(data[HEADER.size : OVERHEAD_BYTES])):
-            raise WireError("tag")
-        packets = [decode(data, start, stop) for start, stop in entries]
-        return Opened(run, sender, incarnation, counter, stamp_ns, echo_ns, held_us, packets)
-
-    def _entries(self, data: Any, size: int) -> list[tuple[int, int]]:
-        """Where each packet begins and ends."""
         entries = []
+        tagged, untagged = [raw[: HEADER.size]], OVERHEAD_BYTES  # untagged: where what is not yet in it begins
         at = OVERHEAD_BYTES
         while at < size:
             start = at + ENTRY_BYTES
             if start >= size:
                 raise WireError("cut")
-            at = start + _LENGTH.unpack_from(data, at)[0]
+            at = start + _LENGTH.unpack_from(raw, start - ENTRY_BYTES)[0]
             if at == start or at > size:
                 raise WireError("cut")
             entries.append((start, at))
-        return entries
-
-    def _tagged(self, data: Any, size: int, entries: list[tuple[int, int]]) -> bytes:
-        """What the tag of these bytes is computed from."""
-        if size - OVERHEAD_BYTES <= SMALL_BYTES:
-            return bytes(data[: HEADER.size]) + bytes(data[OVERHEAD_BYTES:])
-        tagged = [data[: HEADER.size]]
-        for start, stop in entries:
-            codec = codec_of_kind(data[start])
-            if codec is None or not codec.tail_is_packet or stop - start < codec.head_bytes:
-                tagged.append(data[start - ENTRY_BYTES : stop])
-            else:
-                body = start + codec.head_bytes
-                tagged += (data[start - ENTRY_BYTES : body], _digest(self._keyed, data[body:stop]))
-        return b"".join(tagged)
+            if at - start > SMALL_BYTES and at - (body := _start_of_body(raw, start, at)) > SMALL_BYTES:
+                tagged += (raw[untagged:body], _digest_of(data[body:at]))
+                untagged = at
+        tagged.append(raw[untagged:])
+        if not compare_digest(_tag(self._for_me, b"".join(tagged)), raw[HEADER.size : OVERHEAD_BYTES]):
+            raise WireError("tag")
+        return Opened(*header, [decode(raw, start, stop) for start, stop in entries])
 
 
-def _digest(begun: Any, data: Any) -> bytes:
-    digest = begun.copy()
-    digest.update(data)
-    return digest.digest()
+def _start_of_body(raw: bytes, start: int, stop: int) -> int:
+    """Where the body of the packet between these begins, or `stop` if it has none."""
+    codec = codec_of_kind(raw[start])
+    return start + codec.head_bytes if codec is not None and codec.tail_is_packet else stop
+
+
+def _digest_of(body: Any) -> bytes:
+    return sha256(body).digest()
+
+
+def _tag(addressed: Any, tagged: bytes) -> bytes:
+    tag = addressed.copy()
+    tag.update(tagged)
+    return tag.digest()
 
 
 class ReplayWindow:
@@ -203,7 +200,7 @@ class Border:
         self.windows = [ReplayWindow() for _ in members]
 
     def seal(
-        self, target: PeerId, stamp_ns: int, echo_ns: int, held_us: int, entries: list[tuple[bytes, bytes, bytes]]
+        self, target: PeerId, stamp_ns: int, echo_ns: int, held_us: int, entries: Sequence[Entry]
     ) -> bytes:
         """The next datagram that leaves."""
         self.counter += 1

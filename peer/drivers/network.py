@@ -16,7 +16,7 @@ from typing import Any
 from peer.core.errors import WireError
 from peer.core.events import Event, Moved, PacketArrived
 from peer.core.names import PeerId
-from peer.drivers.datagram import ENTRY_BYTES, LARGEST, OVERHEAD_BYTES, Border, Envelope
+from peer.drivers.datagram import LARGEST, OVERHEAD_BYTES, Border, Entry, Envelope
 from peer.drivers.lateness import Lateness
 from peer.drivers.link_model import PairModel
 from peer.drivers.round_trips import BEFORE, PHASES, RoundTrips
@@ -210,11 +210,11 @@ class Network:
                 self.dropped["nowhere to send"] += 1
                 continue
             datagrams: list[bytes] = []
-            entries: list[tuple[bytes, bytes, bytes]] = []
+            entries: list[Entry] = []
             size = OVERHEAD_BYTES
             for packet in packets:
                 part = entry(packet, bodies)
-                part_bytes = ENTRY_BYTES + len(part[0]) + len(part[1])
+                part_bytes = len(part[0]) + len(part[1])
                 if entries and size + part_bytes > self.room:
                     datagrams.append(self._sealed(target, neighbour, entries))
                     entries, size = [], OVERHEAD_BYTES
@@ -225,7 +225,7 @@ class Network:
             self.traffic.count(packets)
             self._send(datagrams, neighbour)
 
-    def _sealed(self, target: PeerId, neighbour: Neighbour, entries: list[tuple[bytes, bytes, bytes]]) -> bytes:
+    def _sealed(self, target: PeerId, neighbour: Neighbour, entries: list[Entry]) -> bytes:
         now_ns = monotonic_ns()
         held_us = 0
         if neighbour.heard_stamp:
