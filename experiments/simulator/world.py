@@ -90,7 +90,8 @@ class World:
         self.coordinator = Coordinator()
         members = range(len(run.members))
         self.peers = [SimulatedPeer(self, me) for me in members]
-        self.receive = [peer.on_datagram for peer in self.peers]
+        for peer in self.peers:
+            peer.meet(self.peers)
 
     def play(self) -> Simulated:
         """Register, prepare, run, close."""
@@ -139,6 +140,19 @@ class World:
         self.schedule.over = self.coordinator.phase == DONE
 
 
+class Neighbour:
+    """What one peer knows of the network between it and another one."""
+
+    __slots__ = ("receive", "model", "datagrams", "bytes", "rtt_s", "heard_delay_s", "heard_at")
+
+    def __init__(self, receive: Callable[..., None], model: PairModel) -> None:
+        self.receive, self.model = receive, model  # of the way to it
+        self.datagrams = self.bytes = 0  # sent to it
+        self.rtt_s: float | None = None
+        self.heard_delay_s: float | None = None  # of the last datagram heard from it,
+        self.heard_at: float | None = None  # and when that was
+
+
 class SimulatedPeer:
     """One peer's process: its session, its timers, its side of the network."""
 
@@ -149,18 +163,20 @@ class SimulatedPeer:
         self.session = Session(self.name)
         self.border: Border | None = None  # where datagrams are bytes
         self.dropped: Counter[str] = Counter()
-        members = range(len(world.run.members))
-        self.models = [PairModel(world.run, me, p) if p != me else None for p in members]  # of the ways to the others
+        self.neighbours: list[Neighbour | None] = []  # by peer; none of itself
         self.timers: dict[tuple, int] = {}  # (layer, key) -> the count of the firing that is meant
         self.chances: dict[tuple, Any] = {}
-        self.rtt_s: list[float | None] = [None for _ in members]
-        self.heard_delay_s: list[float | None] = [None for _ in members]  # of the last datagram heard from each
-        self.heard_at: list[float | None] = [None for _ in members]
         self.trace, self.sends, self.steps = bytearray(), bytearray(), []
-        self.turns = self.packets = 0
-        self.datagrams_to, self.bytes_to = [0 for _ in members], [0 for _ in members]
+        self.turns = 0
         self.traffic = Traffic()
         self.told: dict[str, Any] = {}  # what its layers told when the logs were sealed
+
+    def meet(self, peers: Sequence[SimulatedPeer]) -> None:
+        """These are all, itself included."""
+        self.neighbours = [
+            Neighbour(peer.on_datagram, PairModel(self.world.run, self.me, peer.me)) if peer is not self else None
+            for peer in peers
+        ]
 
     def register(self) -> None:
         """Come up: tell the group manager and the comparison server."""
@@ -225,15 +241,13 @@ class SimulatedPeer:
             self._perform(effects)
 
     def on_datagram(self, source: PeerId, packets: list, delay_s: float, echo_s: float | None) -> None:
-        now = self.schedule.now
-        rtt_s = self.rtt_s[source]
+        now, neighbour = self.schedule.now, self.neighbours[source]
+        rtt_s, heard_at = neighbour.rtt_s, neighbour.heard_at
         if echo_s is not None:
             sample = delay_s + echo_s
-            rtt_s = self.rtt_s[source] = sample if rtt_s is None else rtt_s + (sample - rtt_s) / 8
-        heard_at = self.heard_at[source]
+            rtt_s = neighbour.rtt_s = sample if rtt_s is None else rtt_s + (sample - rtt_s) / 8
         silence_s = None if heard_at is None else now - heard_at
-        self.heard_at[source] = now
-        self.heard_delay_s[source] = delay_s
+        neighbour.heard_at, neighbour.heard_delay_s = now, delay_s
         if len(packets) == 1:
             self._step([PacketArrived(source, packets[0], rtt_s, silence_s)])
         else:
@@ -286,19 +300,17 @@ class SimulatedPeer:
         self._send_datagram(target, packets[first:] if first else packets, size)
 
     def _send_datagram(self, target: PeerId, packets: list, size: int) -> None:
-        self.datagrams_to[target] += 1
-        self.bytes_to[target] += size
-        self.packets += len(packets)
+        schedule, neighbour = self.schedule, self.neighbours[target]
+        neighbour.datagrams += 1
+        neighbour.bytes += size
         self.traffic.count(packets)
-        world = self.world
         if self.border is not None:
             packets = self._over_the_wire(target, packets, size)
             if packets is None:
                 return
-        schedule, receive = self.schedule, world.receive[target]
-        echo_s = self.heard_delay_s[target]
-        for delay_s in self.models[target].fates():
-            schedule.at(schedule.now + delay_s, receive, (self.me, packets, delay_s, echo_s))
+        for delay_s in neighbour.model.fates():
+            arrival = (self.me, packets, delay_s, neighbour.heard_delay_s)
+            schedule.at(schedule.now + delay_s, neighbour.receive, arrival)
 
     def _set_timer(self, effect: SetTimer) -> None:
         schedule = self.schedule
@@ -349,15 +361,16 @@ class SimulatedPeer:
 
     def measures(self) -> dict[str, Any]:
         """What this peer sent, and what the network did to what was sent to it."""
-        models = [peer.models[self.me] for peer in self.world.peers if peer is not self]
+        models = [peer.neighbours[self.me].model for peer in self.world.peers if peer is not self]
+        datagrams_to = [neighbour.datagrams if neighbour else 0 for neighbour in self.neighbours]
+        bytes_to = [neighbour.bytes if neighbour else 0 for neighbour in self.neighbours]
         layers = self.session.host.stack.layers if self.session.host else []
         return {
-            "datagrams_sent": sum(self.datagrams_to),
-            "packets_sent": self.packets,
-            "bytes_sent": sum(self.bytes_to),
+            "datagrams_sent": sum(datagrams_to),
+            "bytes_sent": sum(bytes_to),
             **self.traffic.measures(),
-            "datagrams_to": self.datagrams_to,
-            "bytes_to": self.bytes_to,
+            "datagrams_to": datagrams_to,
+            "bytes_to": bytes_to,
             "lost_by_model": sum(model.lost for model in models),
             "doubled_by_model": sum(model.doubled for model in models),
             "held_by_model": sum(model.held for model in models),

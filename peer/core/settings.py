@@ -180,7 +180,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 def to_json(settings: Any) -> str:
     """Settings as canonical JSON: the same settings always give the same text."""
-    return json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"))
+    return json.dumps(settings, default=_fields, sort_keys=True, separators=(",", ":"))
+
+
+def _fields(settings: Any) -> dict[str, Any]:
+    return {f.name: getattr(settings, f.name) for f in fields(settings)}
 
 
 def from_json(cls: type, value: Any) -> Any:

@@ -22,10 +22,11 @@ def fits(value: Any, hint: Any) -> bool:
         return any(type(value) is type(each) and value == each for each in inner)
     if kind in (Union, UnionType):
         return any(fits(value, each) for each in inner)
-    if kind is tuple and isinstance(value, (list, tuple)):
-        wanted = inner[:1] * len(value) if inner[1:] == (...,) else inner
-        return len(value) == len(wanted) and all(map(fits, value, wanted))
-    if kind is list and isinstance(value, list):
+    if kind is tuple and isinstance(value, (list, tuple)) and inner[1:] != (...,):
+        return len(value) == len(inner) and all(map(fits, value, inner))
+    if kind is tuple and isinstance(value, (list, tuple)) or kind is list and isinstance(value, list):
+        if isinstance(inner[0], type):
+            value = {type(item): item for item in value}.values()  # one of each type is as good as all of them
         return all(fits(item, inner[0]) for item in value)
     if kind is dict and isinstance(value, dict):
         return all(fits(key, inner[0]) and fits(item, inner[1]) for key, item in value.items())

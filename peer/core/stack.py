@@ -41,7 +41,7 @@ class Stack:
         self._turns = self._having("on_turn")
         self._flushes = self._having("on_flush")[::-1]
         self._plays = {
-            PacketArrived: self._play_packet,
+            PacketArrived: self._play_uneaten,
             TimerFired: self._play_timer,
             Started: self._play_start,
             Commanded: self._play_command,
@@ -58,7 +58,10 @@ class Stack:
         """Take events in without ending the turn."""
         plays, queue = self._plays, self._queue
         for event in turn:
-            plays[type(event)](event)
+            if type(event) is PacketArrived and (route := self._arrivals.get(type(event.packet))) is not None:
+                route[0](event, route[1])
+            else:
+                plays[type(event)](event)
             while queue:
                 handler, item, out = queue.popleft()
                 handler(item, out)
@@ -110,12 +113,8 @@ class Stack:
 
     # What an event does first.
 
-    def _play_packet(self, arrival: PacketArrived) -> None:
-        route = self._arrivals.get(type(arrival.packet))
-        if route is None:
-            self._effects.append(uneaten(arrival))
-        else:
-            route[0](arrival, route[1])
+    def _play_uneaten(self, arrival: PacketArrived) -> None:
+        self._effects.append(uneaten(arrival))
 
     def _play_timer(self, fired: TimerFired) -> None:
         handler, out = self._timers[fired.layer]

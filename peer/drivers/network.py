@@ -221,7 +221,6 @@ class Network:
                 entries.append(part)
                 size += part_bytes
             datagrams.append(self._sealed(target, neighbour, entries))
-            self.packets += len(packets)
             self.traffic.count(packets)
             self._send(datagrams, neighbour)
 
@@ -248,7 +247,7 @@ class Network:
     # Measures.
 
     def _reset_measures(self) -> None:
-        self.packets = self.received = self.received_bytes = 0
+        self.received = self.received_bytes = 0
         self.traffic = Traffic()
         self.dropped: Counter[str] = Counter()
         self.lateness = Lateness()
@@ -262,7 +261,6 @@ class Network:
         return {
             "datagrams_sent": self.sent,
             "bytes_sent": sum(neighbour.bytes for neighbour in self.neighbours),
-            "packets_sent": self.packets,
             **self.traffic.measures(),
             "datagrams_to": [neighbour.datagrams for neighbour in self.neighbours],
             "bytes_to": [neighbour.bytes for neighbour in self.neighbours],

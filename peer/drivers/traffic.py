@@ -29,10 +29,12 @@ class Traffic:
     def measures(self) -> dict[str, Any]:
         """For the operator."""
         seen = Counter(self.alone)
+        sent = sum(self.alone.values()) + sum(sum(bodies.values()) for bodies in self.carried.values())
         for carrier, bodies in self.carried.items():
             seen[carrier] += sum(bodies.values())
             seen.update(bodies)
         return {
+            "packets_sent": sent,
             "packets": dict(sorted((kind.__name__, count) for kind, count in seen.items())),
             "link_acks": sum(count for kind, count in seen.items() if kind.acknowledges == "link"),
             "link_ack_bytes": sum(count * kind.ack_bytes for kind, count in seen.items()),

@@ -210,8 +210,9 @@ class Explicit(LamportAllAck):
             self.clock.receive(packet.stamp)
             if not self.enqueue(packet, out):
                 return
-            self.holds(source, packet)
-            self.holds(out.me, packet)
+            upto = packet.following
+            self._rises(source, source, upto)
+            self._rises(source, out.me, upto)
             if source not in self.untold:
                 self.untold.append(source)
 
