@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin
 
+from peer.core.blocks import BESIDE_BODY_BYTES
 from peer.core.errors import SettingsError
 from peer.core.shapes import fits, hints_of, shown
 
@@ -77,7 +78,8 @@ class WindowSettings:
     __pydantic_config__ = {"extra": "forbid"}
 
     blocks: int = 64
-    block_bytes: int = 16_384  # a block's messages; many small blocks share a datagram, a large one fills its own
+    bytes: int = 2**20  # of their messages; four members' share of a socket's buffer
+    block_bytes: int = 65_507  # a block's messages, or as many as fit a datagram; many small blocks share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class RunSettings:
     def most_held_bytes(self) -> int:
         """What a layer may keep of blocks that wait for others: four windows of everybody's are more than it needs."""
         largest = max(self.block_bytes(), self.workload.size_bytes)
-        return max(MOST_HELD_BYTES, 4 * len(self.members) * self.window.blocks * largest)
+        bodies = min(self.window.blocks * largest, self.window.bytes + largest)
+        return max(MOST_HELD_BYTES, 4 * len(self.members) * (bodies + self.window.blocks * BESIDE_BODY_BYTES))
 
     def longest_round_trip_s(self) -> float:
         """The largest round trip that the emulated network has; half a second where it is real."""
@@ -169,6 +172,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "network.jitter_ms": (0, 60_000),
     "network.datagram_bytes": (548, 65_507),
     "window.blocks": (1, 1_000_000),
+    "window.bytes": (1, 2**40),
     "window.block_bytes": (1, 16 * 2**20),
     "deadlines.handshake_s": (0.001, 1_000_000),
     "deadlines.send_s": (0.001, 1_000_000),

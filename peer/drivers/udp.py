@@ -1,8 +1,8 @@
 """The real world: the network, timers, control connections and log files around a session.
 
-One loop, no threads. Idle it waits, reads one datagram, takes a turn, flushes and waits
-again (awake for a moment, then asleep); under load, when a datagram was there without
-waiting, it reads up to 64 into one turn.
+One loop, no threads. Idle it reads one datagram, takes a turn, flushes and looks for the
+next, awake for a moment, then asleep; under load, when a datagram was there at once, it
+reads up to 64 into one turn.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from peer.session import DRAINED, IDLE, READY, SERVER, Play, Seal, Session
 MANAGER = "group_manager"
 HERE = ("127.0.0.1", "0.0.0.0", "localhost")
 DATAGRAMS_A_TURN = 64
-TURNS_A_LOOK = 64  # under load the control connections are looked at after so many turns
+LOOK_EVERY_S = 0.005  # the control connections are looked at that often while it does not sleep
 COUNTS_EVERY_S = 1.0
 STILL_S, MOST_STANDSTILLS = 3.0, 16  # who did nothing for so long stood still; how many of these are told
 LINGER_S = 60e-6  # awake before sleeping: to be woken takes as long, and twice that on a virtual machine
@@ -123,42 +123,38 @@ class UdpPeer:
     def _loop(self) -> None:
         network = self.network
         at_most = 1
-        turns = 0
+        awake_until = 0.0  # once there is nothing to read
         while not self.stopping:
             turn = network.read(at_most)
-            turns += 1  # also where all that was read is dropped: a flood of it keeps nobody from being heard
             if turn:
                 at_most = DATAGRAMS_A_TURN
                 self._perform(self.session.host.step(turn, monotonic()))
             if network.held or self.timers:
                 self._what_is_due()
-            if turns >= TURNS_A_LOOK:
-                turns = 0
-                self._serve_contacts(monotonic())
-            if not turn:
-                at_most = 1
-                self._wait()
+            now = monotonic()
+            if now - self.looked >= LOOK_EVERY_S:
+                self._serve_contacts(now)
+            if turn:
+                awake_until = now + LINGER_S
+                continue
+            at_most = 1
+            if now < awake_until:
+                os.sched_yield()
+            else:
+                self._sleep(now)
+                awake_until = monotonic() + LINGER_S
 
-    def _wait(self) -> None:
-        now = monotonic()
+    def _sleep(self, now: float) -> None:
+        """Until there is something to do."""
         if self.manager.broken or self.server.broken:
             self._serve_contacts(now)
             return
         due = min(self.counts_due, self.heartbeat_due)
-        for when in (self.manager.next_due(), self.server.next_due()):
+        for when in (self.manager.next_due(), self.server.next_due(), self.network.next_due()):
             if when is not None and when < due:
                 due = when
         if self.timers and self.timers[0][0] < due:
             due = self.timers[0][0]
-        held_until = self.network.next_due()
-        if held_until is not None and held_until < due:
-            due = held_until
-        awake_until = min(now + LINGER_S, due)
-        while monotonic() < awake_until:
-            os.sched_yield()
-            if select(self.only_datagrams, (), (), 0)[0]:
-                return
-        now = monotonic()
         writers = [*self.manager.writers(), *self.server.writers()]
         readable, _, _ = select(self.watched, writers, (), due - now if due > now else 0)
         if readable != self.only_datagrams:

@@ -9,6 +9,7 @@ itself sends it to all, until every member's link acknowledged it.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ class Sender(Layer):
     messages: int
     size_bytes: int
     window_blocks: int
+    window_bytes: int
     block_bytes: int  # what fits one datagram of the path
     filler: bytes = b""  # what messages say: a function of (seed, peer)
     asked: int = 0  # messages the application asked for
@@ -38,6 +40,8 @@ class Sender(Layer):
     blocks: int = 0  # blocks that left, the END included;
     own_delivered: int = 0  # of these, delivered here
     settled: int = 0  # of these, settled
+    in_flight: deque = field(default_factory=deque)  # the sizes of those that are not both delivered and settled,
+    bytes_in_flight: int = 0  # and how much that is
     released: bool = False
     ending: bool = False  # nothing more will be asked for
     ended: bool = False  # the END left
@@ -58,6 +62,7 @@ class Sender(Layer):
             messages=run.workload.messages,
             size_bytes=size,
             window_blocks=run.window.blocks,
+            window_bytes=run.window.bytes,
             block_bytes=run.block_bytes(),
             filler=(seed * (size // len(seed) + 1))[:size],
             **options,
@@ -78,8 +83,9 @@ class Sender(Layer):
         self.asked += count
 
     def room(self) -> int:
-        """How many more blocks may be in flight."""
-        return self.window_blocks - self.blocks + min(self.own_delivered, self.settled)
+        """How many more blocks may be in flight; the last one may take more than the bytes that are left."""
+        left = self.window_bytes - self.bytes_in_flight
+        return min(self.window_blocks - len(self.in_flight), -(-left // self.block_bytes))
 
     def per_block(self) -> int:
         """How many messages one block can hold."""
@@ -105,6 +111,8 @@ class Sender(Layer):
         out.down(MulticastBlock(self.sent, count, size, body))
         self.sent += count
         self.blocks += 1
+        self.in_flight.append(len(body))
+        self.bytes_in_flight += len(body)
 
     def on_news(self, news: Settled, out: Out) -> None:
         self.settled += news.blocks
@@ -124,6 +132,9 @@ class Sender(Layer):
             self._check_drained(out)
 
     def _window_moved(self, out: Out) -> None:
+        in_flight = self.blocks - min(self.own_delivered, self.settled)
+        while len(self.in_flight) > in_flight:
+            self.bytes_in_flight -= self.in_flight.popleft()
         if out.flushing and self.wants_to_send() and self.room() > 0:
             out.set_timer("more", 0.0)  # this turn's blocks are gone already
 

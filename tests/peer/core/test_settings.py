@@ -79,7 +79,8 @@ def test_the_text_of_settings_is_canonical():
 
 
 def test_a_block_fits_a_datagram_with_its_headers():
-    assert RUN.block_bytes() == RUN.window.block_bytes
+    assert RUN.block_bytes() == RUN.network.datagram_bytes - 256
+    assert replace(RUN, window=WindowSettings(block_bytes=300)).block_bytes() == 300
     small = replace(RUN, network=replace(RUN.network, datagram_bytes=1372))
     assert small.block_bytes() == 1372 - 256
 
