@@ -253,13 +253,15 @@ class SimulatedPeer:
         else:
             self._step([PacketArrived(source, packet, rtt_s, silence_s) for packet in packets])
 
-    def _on_timer(self, layer: str, key: Any, count: int) -> None:
-        name = (layer, key)
+    def _on_timer(self, name: tuple[str, Any], count: int) -> None:
         if self.timers.get(name) == count:
             del self.timers[name]
-            self._step([TimerFired(layer, key)])
+            self._step([TimerFired(*name)])
 
     def _perform(self, effects: Sequence[Effect | Play | Seal]) -> None:
+        if len(effects) == 1 and type(effects[0]) is Transmit:  # most often
+            self._transmit(effects[0].target, [effects[0].packet])
+            return
         trains: dict[PeerId, list] = {}
         for effect in effects:
             kind = type(effect)
@@ -321,7 +323,7 @@ class SimulatedPeer:
             if chance is None:
                 chance = self.chances[name] = stream(self.world.run.seed, "timer", self.me, *name).random
             wait_s += chance() * (effect.latest_s - wait_s)
-        schedule.at(schedule.now + wait_s, self._on_timer, (effect.layer, effect.key, schedule.count + 1))
+        schedule.at(schedule.now + wait_s, self._on_timer, (name, schedule.count + 1))
         self.timers[name] = schedule.count
 
     def _ask(self, ask: Ask) -> None:

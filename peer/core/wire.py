@@ -109,8 +109,22 @@ class Codec:
         if self.tail is None:
             return lambda packet: head
         if self.tail_is_packet:
-            return lambda packet: head + size_of(get_tail(packet))
+            return self._sizer_around()
         return lambda packet: head + len(get_tail(packet))
+
+    def _sizer_around(self) -> Callable[[Packet], int]:
+        """Of a packet that carries another one, often the same one as the packet before, to the next member."""
+        head, get_tail = self.head_bytes, self.get_tail
+        last, last_bytes = None, 0
+
+        def size(packet: Packet) -> int:
+            nonlocal last, last_bytes
+            body = get_tail(packet)
+            if body is not last:
+                last, last_bytes = body, size_of(body)
+            return head + last_bytes
+
+        return size
 
     def _sizer_of_lists(self) -> Callable[[Packet], int]:
         head, get_tail = self.head_bytes, self.get_tail

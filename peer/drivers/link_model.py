@@ -18,7 +18,7 @@ class PairModel:
 
     __slots__ = (
         "delay_s", "jitter_s", "hold_s", "loss", "duplicate", "reorder",
-        "lost", "doubled", "held", "_draw", "_calm",
+        "lost", "doubled", "held", "_draw", "_sure",
     )  # fmt: skip
 
     def __init__(self, run: RunSettings, source: PeerId, target: PeerId) -> None:
@@ -29,12 +29,13 @@ class PairModel:
         self.hold_s = LONGEST_HOLD * (self.delay_s + run.delays_s[target][source])
         self.lost = self.doubled = self.held = 0
         self._draw = stream(run.seed, "network", source, target).random
-        self._calm = not (self.loss or self.duplicate or self.reorder or self.jitter_s)
+        calm = not (self.loss or self.duplicate or self.reorder or self.jitter_s)
+        self._sure = (self.delay_s,) if calm else None
 
     def fates(self) -> tuple[float, ...]:
         """The delays of the copies of the next datagram that arrive: none, one or two."""
-        if self._calm:
-            return (self.delay_s,)
+        if self._sure is not None:
+            return self._sure
         draw = self._draw
         if self.loss and draw() < self.loss:
             self.lost += 1

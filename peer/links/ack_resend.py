@@ -134,7 +134,6 @@ class AckResend(Layer):
     pairs: list[Pair] = field(default_factory=list)
     tokens: int = 0  # own blocks so far
     unsettled: dict[int, int] = field(default_factory=dict)  # token of an own block -> packets not acknowledged
-    settled: int = 0  # own blocks settled since the last turn's end
     owing: list[PeerId] = field(default_factory=list)  # to whom an acknowledgement may be owed at the end of the turn
     wholes: int = 0  # bodies cut so far
     resent: int = 0
@@ -170,7 +169,7 @@ class AckResend(Layer):
             token = self.tokens = self.tokens + 1
             self.unsettled[token] = len(bodies) * len(out.others)
             if not out.others:
-                self._settle(token)
+                self._settle(token, out)
         for part in bodies:
             for peer in out.others:
                 self._send(peer, part, token, out)
@@ -292,7 +291,7 @@ class AckResend(Layer):
             for number in range(pair.lowest, upto):
                 entry = unacked.pop(number, None)
                 if entry is not None and entry[2]:
-                    self._settle(entry[2])
+                    self._settle(entry[2], out)
             pair.lowest = upto
         if mask:
             highest = upto + mask.bit_length()
@@ -302,7 +301,7 @@ class AckResend(Layer):
                     if entry is not None:
                         progress = True
                         if entry[2]:
-                            self._settle(entry[2])
+                            self._settle(entry[2], out)
             for number in range(upto, highest):
                 entry = unacked.get(number)
                 if entry is not None and highest >= entry[1]:
@@ -319,18 +318,13 @@ class AckResend(Layer):
                 unacked[number] = (body, number + OVERTAKEN, token)
                 self._transmit(peer, pair, number, body, out)
 
-    def _settle(self, token: int) -> None:
+    def _settle(self, token: int, out: Out) -> None:
         left = self.unsettled[token] - 1
         if left > 0:
             self.unsettled[token] = left
         else:
             del self.unsettled[token]
-            self.settled += 1
-
-    def on_turn(self, out: Out) -> None:
-        if self.settled:
-            out.tell(Settled(self.settled))
-            self.settled = 0
+            out.tell(Settled(1))
 
     def on_flush(self, out: Out) -> None:
         if not self.owing:

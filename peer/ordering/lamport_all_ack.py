@@ -239,8 +239,8 @@ class Explicit(LamportAllAck):
 
     def on_flush(self, out: Out) -> None:
         if self.untold:
-            senders = tuple(sorted(self.untold))  # the order in which they arrived says nothing
-            out.down(SendAll(Holds(senders, tuple(self.upto[sender][out.me] for sender in senders))))
+            senders = sorted(self.untold)  # the order in which they arrived says nothing
+            out.down(SendAll(Holds((*senders,), (*[self.upto[sender][out.me] for sender in senders],))))
             self.untold.clear()
 
 

@@ -266,7 +266,7 @@ def test_the_numbers_of_one_member_are_not_those_of_another():
 
 def test_alone_everything_is_settled_at_once():
     table = table_of(peers=1).ask(0, SendAll(Word("a"), own=True), SendAll(Word("b"), own=True))
-    assert table.told(0, Settled) == [Settled(2)] and held(table) == [0]
+    assert table.told(0, Settled) == [Settled(1), Settled(1)] and held(table) == [0]
 
 
 # -- large bodies

@@ -42,9 +42,9 @@ class Ordering(Layer):
 class Bench:
     """A workload of three members, alone on its ordering."""
 
-    def __init__(self, kind, window=2, me=0, **settings):
+    def __init__(self, kind, window=2, me=0, window_bytes=2**20, block_bytes=8192, **settings):
         run = run_settings("fifo", workload=kind, **settings)
-        run = replace(run, window=WindowSettings(window, block_bytes=8192))
+        run = replace(run, window=WindowSettings(window, window_bytes, block_bytes))
         self.me, self.ordering, self.workload = me, Ordering(), WORKLOADS[kind].make(run, me, {})
         self.stack = Stack([self.ordering, self.workload], me, tuple(range(len(run.members))))
         self.delivered_own = 0
@@ -141,6 +141,19 @@ def test_a_block_is_in_flight_until_delivered_and_settled():
         assert bench.left == [(0, 1)]
         bench.below(news[second])
         assert bench.left == [(0, 1), (1, 1)]
+
+
+def test_the_window_is_bounded_by_bytes_too():
+    """Of 100 bytes two blocks of up to 64 are in flight, the second beyond them, and no third before one is through."""
+    bench = Bench("burst", window=64, messages=9, size_bytes=64, window_bytes=100, block_bytes=64)
+    bench.release()
+    assert bench.left == [(0, 1), (1, 1)] and bench.workload.bytes_in_flight == 128
+    bench.below(bench.own(0))
+    assert bench.left == [(0, 1), (1, 1)]
+    bench.below(1)
+    assert bench.left == [(0, 1), (1, 1), (2, 1)] and bench.workload.bytes_in_flight == 128
+    bench.below(bench.own(1), bench.own(2), 2)
+    assert bench.left[3:] == [(3, 1), (4, 1)]
 
 
 def test_what_others_multicast_opens_no_window():
