@@ -56,7 +56,7 @@ DATAGRAMS_A_TURN = 64
 LOOK_EVERY_S = 0.005  # the control connections are looked at that often while it does not sleep
 COUNTS_EVERY_S = 1.0
 STILL_S, MOST_STANDSTILLS = 3.0, 16  # who did nothing for so long stood still; how many of these are told
-LINGER_S = 60e-6  # awake before sleeping: to be woken takes as long, and twice that on a virtual machine
+LINGER_S = 120e-6  # awake before sleeping: to be woken takes half of that, and all of it on a virtual machine
 
 Application = Callable[[PeerId, int, bytes], None]
 
