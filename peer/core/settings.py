@@ -143,7 +143,7 @@ class RunSettings:
 
     def block_bytes(self) -> int:
         """How many bytes of messages a block may hold, so that it fits one datagram with all its headers."""
-        return min(self.window.block_bytes, self.network.datagram_bytes - 256)
+        return min(self.window.block_bytes, self.network.datagram_bytes - AROUND_BLOCK_BYTES)
 
     def most_held_bytes(self) -> int:
         """What a layer may keep of blocks that wait for others: four windows of everybody's are more than it needs."""
@@ -160,6 +160,7 @@ class RunSettings:
 
 
 MOST_MEMBERS = 255
+AROUND_BLOCK_BYTES = 192  # in a datagram, at most: its header and the link's, and 64 for what an ordering adds
 MOST_HELD_BYTES = 256 * 2**20  # or more, where the windows are larger
 LONGEST_DELAY_S, LONGEST_GAP_MS = 3600.0, 3_600_000.0
 # The lowest and the highest value of each number. Messages are counted in 32 bits on their way.

@@ -79,10 +79,10 @@ def test_the_text_of_settings_is_canonical():
 
 
 def test_a_block_fits_a_datagram_with_its_headers():
-    assert RUN.block_bytes() == RUN.network.datagram_bytes - 256
+    assert RUN.block_bytes() == RUN.network.datagram_bytes - 192
     assert replace(RUN, window=WindowSettings(block_bytes=300)).block_bytes() == 300
     small = replace(RUN, network=replace(RUN.network, datagram_bytes=1372))
-    assert small.block_bytes() == 1372 - 256
+    assert small.block_bytes() == 1372 - 192
 
 
 def test_the_longest_round_trip():
