@@ -28,6 +28,7 @@ MOST_AT_ONCE = 64  # datagrams whose delays have passed that are handed in toget
 SMALL_ROOM = 9000  # datagrams that must be smaller than this come and go in trains, where the system can
 BUFFER_BYTES = 8 * 1024 * 1024  # asked for; what was given is reported
 CLOCK_TRUST_S = 5.0  # a stamp further from our clock than this is of another clock
+MOST_HELD_US = 0xFFFF_FFFF  # it is told in 32 bits how long a stamp was held before it is sent back
 MOST_HELD = 16_384  # datagrams whose delay has not passed: half a second of what a peer can read at all
 
 
@@ -226,9 +227,9 @@ class Network:
 
     def _sealed(self, target: PeerId, neighbour: Neighbour, entries: list[Entry]) -> bytes:
         now_ns = monotonic_ns()
-        held_us = 0
-        if neighbour.heard_stamp:
-            held_us = min(0xFFFFFFFF, max(0, int(now_ns / 1e3 - neighbour.heard_at * 1e6)))
+        held_us = int(now_ns / 1e3 - neighbour.heard_at * 1e6) if neighbour.heard_stamp else 0
+        if not 0 <= held_us <= MOST_HELD_US:
+            held_us = 0 if held_us < 0 else MOST_HELD_US
         return self.border.seal(target, now_ns, neighbour.heard_stamp, held_us, entries)
 
     def _send(self, datagrams: list[bytes], neighbour: Neighbour) -> None:
