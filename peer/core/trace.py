@@ -86,7 +86,8 @@ class Recorder:
     def released(self, time_s: float) -> None:
         """Times count from here; the moment itself is kept, so that clocks that are shared can be lined up."""
         self.zero_s = time_s
-        self._deliver(RELEASED, 0, 0, 0, 0, time_s)
+        self.deliveries += DELIVERY_RECORD.pack(RELEASED, 0, 0, 0, 0, time_s)
+        self.records[0] += 1
 
     def record(
         self, turn: Sequence[Event], effects: Sequence[Effect], time_s: float, late_s: float = 0.0
@@ -97,9 +98,11 @@ class Recorder:
             kind = type(effect)
             if kind is Deliver:
                 block = effect.block
-                self._deliver(DELIVERED, block.sender, block.first, block.count, block.stamp, since_s)
-                self.delivered += block.count
-                if block.sender == self._me and self._timed is not None and self._timed < block.first + block.count:
+                sender, first, count = block.sender, block.first, block.count
+                self.deliveries += DELIVERY_RECORD.pack(DELIVERED, sender, first, count, block.stamp, since_s)
+                self.records[0] += 1
+                self.delivered += count
+                if sender == self._me and self._timed is not None and self._timed < first + count:
                     self._timed, self._took_s = None, since_s - self._due_s
             elif kind is RecordMulticast:
                 if self._timed is None:
@@ -111,10 +114,6 @@ class Recorder:
             line = {"step": self._step, "time_s": time_s, "turn": plain(list(turn)), "effects": plain(list(effects))}
             self.steps.append(json.dumps(line, separators=(",", ":")))
             self._step += 1
-
-    def _deliver(self, kind: int, sender: int, first: int, count: int, stamp: int, time_s: float) -> None:
-        self.deliveries += DELIVERY_RECORD.pack(kind, sender, first, count, stamp, time_s)
-        self.records[0] += 1
 
     def latency_s(self, time_s: float | None = None) -> float | None:
         """How long the latest of its own messages took; by now, if one has been on its way for longer than that."""
