@@ -249,9 +249,13 @@ class SimulatedPeer:
         silence_s = None if heard_at is None else now - heard_at
         neighbour.heard_at, neighbour.heard_delay_s = now, delay_s
         if len(packets) == 1:
-            self._step([PacketArrived(source, packets[0], rtt_s, silence_s)])
+            turn = [PacketArrived(source, packets[0], rtt_s, silence_s)]
         else:
-            self._step([PacketArrived(source, packet, rtt_s, silence_s) for packet in packets])
+            turn = [PacketArrived(source, packet, rtt_s, silence_s) for packet in packets]
+        self.turns += 1
+        effects = self.session.host.step(turn, now)
+        if effects:
+            self._perform(effects)
 
     def _on_timer(self, name: tuple[str, Any], count: int) -> None:
         if self.timers.get(name) == count:

@@ -145,7 +145,11 @@ class Codec:
         """What makes the packet that the bytes from `at` to `end` are."""
         cls, head, lists, check = self.cls, self.head_bytes, self.lists, hasattr(self.cls, "check")
         numbers = struct.Struct(self.head.format.replace("B", "x", 1)).unpack_from  # all but the kind
-        tail_of = self._decode_packet if self.tail_is_packet else _decode_bytes if self.tail is not None else None
+        tail_of: Decoder | None = None
+        if self.tail is not None:
+            tail_of = _decode_bytes if not self.tail_is_packet else self._decode_tail
+            if self.tail_class is Packet:  # whichever it is
+                tail_of = _decode
 
         def decode(data: Any, at: int, end: int, depth: int) -> Packet:
             tail = at + head
@@ -155,7 +159,7 @@ class Codec:
             if lists:
                 values, tail = self._decode_lists(data, tail, end, values)
             if tail_of is not None:
-                packet = cls(*values, tail_of(data, tail, end, depth))
+                packet = cls(*values, tail_of(data, tail, end, depth + 1))
             elif tail == end:
                 packet = cls(*values)
             else:
@@ -166,8 +170,8 @@ class Codec:
 
         return decode
 
-    def _decode_packet(self, data: Any, at: int, end: int, depth: int) -> Packet:
-        body = _decode(data, at, end, depth + 1)
+    def _decode_tail(self, data: Any, at: int, end: int, depth: int) -> Packet:
+        body = _decode(data, at, end, depth)
         if not isinstance(body, self.tail_class):
             raise WireError("body", f"{type(body).__name__} in {self.cls.__name__}")
         return body
