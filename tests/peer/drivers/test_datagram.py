@@ -93,6 +93,16 @@ def test_only_the_target_can_open_it(packets, name):
         opened(sealed(packets), name=name)
 
 
+def test_both_ends_agree_on_which_bodies_are_large():
+    """A body's kind and numbers take 22 bytes of it."""
+    for size in range(SMALL_BYTES - 24, SMALL_BYTES + 3):
+        packets = [Data(1, 0, 0, Block(0, 0, 1, size, 1, bytes(size))), Ack(4, 0)]
+        data = sealed(packets)
+        assert opened(data).packets == packets
+        place = data.index(bytes(size)) + size // 2
+        assert refusal(data[:place] + b"x" + data[place + 1 :]) == "tag"
+
+
 def test_a_body_is_encoded_once_for_all_targets():
     envelope, bodies = Envelope(KEY, "ana"), {}
     body = LARGE[0].body
