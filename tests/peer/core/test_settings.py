@@ -90,3 +90,11 @@ def test_the_longest_round_trip():
     jittery = replace(RUN, delays_s=((0.0, 0.03), (0.05, 0.0)), network=NetworkSettings(jitter_ms=10.0))
     assert jittery.longest_round_trip_s() == pytest.approx(0.12)
     assert replace(RUN, delays_s=None).longest_round_trip_s() == 0.5
+
+
+def test_one_wrong_delay_among_many_is_found():
+    told = json.loads(to_json(replace(RUN, delays_s=((0.0,) * 50,) * 50)))
+    assert from_json(RunSettings, told).delays_s == ((0.0,) * 50,) * 50
+    told["delays_s"][49][48] = "0.1"
+    with pytest.raises(SettingsError, match="delays_s"):
+        from_json(RunSettings, told)
