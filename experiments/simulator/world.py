@@ -249,13 +249,9 @@ class SimulatedPeer:
         silence_s = None if heard_at is None else now - heard_at
         neighbour.heard_at, neighbour.heard_delay_s = now, delay_s
         if len(packets) == 1:
-            turn = [PacketArrived(source, packets[0], rtt_s, silence_s)]
+            self._step([PacketArrived(source, packets[0], rtt_s, silence_s)])
         else:
-            turn = [PacketArrived(source, packet, rtt_s, silence_s) for packet in packets]
-        self.turns += 1
-        effects = self.session.host.step(turn, now)
-        if effects:
-            self._perform(effects)
+            self._step([PacketArrived(source, packet, rtt_s, silence_s) for packet in packets])
 
     def _on_timer(self, name: tuple[str, Any], count: int) -> None:
         if self.timers.get(name) == count:

@@ -57,7 +57,7 @@ class Stack:
     def feed(self, turn: Sequence[Event]) -> None:
         """Take events in without ending the turn."""
         plays, queue = self._plays, self._queue
-        for event in turn:
+        for event in turn:  # most are packets that somebody eats
             if type(event) is PacketArrived and (route := self._arrivals.get(type(event.packet))) is not None:
                 route[0](event, route[1])
             else:

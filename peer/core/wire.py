@@ -115,14 +115,14 @@ class Codec:
     def _sizer_around(self) -> Callable[[Packet], int]:
         """Of a packet that carries another one, often the same one as the packet before, to the next member."""
         head, get_tail = self.head_bytes, self.get_tail
-        last, last_bytes = None, 0
+        last = (None, 0)  # a body and its size, in one piece: several threads may ask
 
         def size(packet: Packet) -> int:
-            nonlocal last, last_bytes
-            body = get_tail(packet)
-            if body is not last:
-                last, last_bytes = body, size_of(body)
-            return head + last_bytes
+            nonlocal last
+            body, known = get_tail(packet), last
+            if known[0] is not body:
+                last = known = (body, size_of(body))
+            return head + known[1]
 
         return size
 
@@ -145,11 +145,13 @@ class Codec:
         """What makes the packet that the bytes from `at` to `end` are."""
         cls, head, lists, check = self.cls, self.head_bytes, self.lists, hasattr(self.cls, "check")
         numbers = struct.Struct(self.head.format.replace("B", "x", 1)).unpack_from  # all but the kind
-        tail_of: Decoder | None = None
-        if self.tail is not None:
-            tail_of = _decode_bytes if not self.tail_is_packet else self._decode_tail
-            if self.tail_class is Packet:  # whichever it is
-                tail_of = _decode
+        tail_of: Decoder | None
+        if self.tail is None:
+            tail_of = None
+        elif not self.tail_is_packet:
+            tail_of = _decode_bytes
+        else:
+            tail_of = _decode if self.tail_class is Packet else self._decode_tail
 
         def decode(data: Any, at: int, end: int, depth: int) -> Packet:
             tail = at + head
